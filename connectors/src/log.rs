@@ -1,0 +1,206 @@
+//! The log: topics of partitions of records, read by consumer groups or by readers of their own.
+//!
+//! The trait is drawn after Kafka's classic consumer, so that both sides look alike: partitions move between the members
+//! of a group, and whoever loses one may not commit it any more.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub mod embedded;
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// Name of the topic.
+    pub topic: String,
+    /// Number of the partition, from 0.
+    pub partition: u32,
+}
+
+/// How long records of a topic are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Longest age in milliseconds; absent: for good.
+    pub max_age_ms: Option<i64>,
+    /// Most bytes per partition; absent: no limit.
+    pub max_bytes: Option<u64>,
+}
+
+/// What a topic must look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Name.
+    pub name: String,
+    /// Partitions, at least 1.
+    pub partitions: u32,
+    /// How long records stay.
+    pub retention: Retention,
+}
+
+/// A record on its way in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRecord {
+    /// Name of the topic.
+    pub topic: String,
+    /// The record goes to partition `spread % partitions`.
+    pub spread: u64,
+    /// Key.
+    pub key: Bytes,
+    /// Value; the log does not look inside.
+    pub value: Bytes,
+    /// Headers, in order.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+/// A record as it lies in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Where it lies.
+    pub at: TopicPartition,
+    /// Its offset in the partition, from 0, ascending, perhaps with gaps.
+    pub offset: i64,
+    /// When it was appended, milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+    /// Key.
+    pub key: Bytes,
+    /// Value.
+    pub value: Bytes,
+    /// Headers, in order.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+/// What a consumer is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// These partitions are ours from now on; records follow from the group's committed offsets.
+    Gained(Vec<TopicPartition>),
+    /// These are not ours any more: stop their work, never commit them.
+    Lost(Vec<TopicPartition>),
+    /// Records of partitions that are ours and not paused, in order within each partition. Never empty.
+    Records(Vec<Record>),
+}
+
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The oldest record that is kept.
+    Beginning,
+    /// After the newest record.
+    End,
+    /// The first record that was appended at this time or later, milliseconds since the Unix epoch.
+    Time(i64),
+}
+
+/// One read of a groupless reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tailed {
+    /// More records; order holds within each partition.
+    Records(Vec<Record>),
+    /// Everything that was there when the reader was opened has been read; said once. Later records still follow.
+    CaughtUp,
+}
+
+/// How far a group has come in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The partition.
+    pub at: TopicPartition,
+    /// The next offset that the group will read; where it begins when it has committed nothing.
+    pub committed: i64,
+    /// The offset that the next record will get.
+    pub end: i64,
+    /// Time stamp of the oldest record not yet committed, milliseconds since the Unix epoch.
+    pub oldest_pending_ms: Option<i64>,
+}
+
+/// Why the log could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such topic.
+    #[error("topic `{0}` does not exist in the log")]
+    UnknownTopic(String),
+    /// The topic exists with other partitions; a log never repartitions by itself.
+    #[error("topic `{topic}` has {found} partitions where {wanted} are wanted")]
+    Partitions {
+        /// The topic.
+        topic: String,
+        /// As it is.
+        found: u32,
+        /// As asked.
+        wanted: u32,
+    },
+    /// The member does not own the partition any more.
+    #[error("commit refused: partition {0:?} belongs to another member")]
+    NotOwner(TopicPartition),
+    /// The log is closed or being closed.
+    #[error("the log is closed")]
+    Closed,
+    /// The store behind the log failed.
+    #[error("{doing} in the log")]
+    Store {
+        /// What was attempted.
+        doing: &'static str,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The log.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// Makes the topics that are missing and applies retention to those that exist. May run twice.
+    async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), Error>;
+
+    /// Appends `records`, in order within each partition; when it answers, they are durable. Answers their offsets.
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<(TopicPartition, i64)>, Error>;
+
+    /// Joins `group` as a member that reads `topics`.
+    ///
+    /// A group that has committed nothing begins at the oldest record.
+    async fn join(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, Error>;
+
+    /// Reads `topics` without a group, from `from` to the end and on.
+    async fn tail(&self, topics: &[&str], from: From) -> Result<Box<dyn Reader>, Error>;
+
+    /// Reads up to `limit` records of one partition from `offset` on, without waiting.
+    async fn read(&self, at: &TopicPartition, offset: i64, limit: usize) -> Result<Vec<Record>, Error>;
+
+    /// How far `group` has come in `topics`; one entry per partition.
+    async fn progress(&self, group: &str, topics: &[&str]) -> Result<Vec<Progress>, Error>;
+
+    /// Drops records that are older than their topic keeps them.
+    async fn enforce_retention(&self) -> Result<(), Error>;
+
+    /// Answers when the log can be read and written, or says why not.
+    async fn check(&self) -> Result<(), Error>;
+}
+
+/// One member of a group. Dropping it leaves the group.
+#[async_trait]
+pub trait Consumer: Send {
+    /// Waits for the next delivery. Cancel-safe: a dropped wait loses nothing.
+    async fn next(&mut self) -> Result<Delivery, Error>;
+
+    /// Stops deliveries from these partitions without leaving the group; what was delivered stays delivered.
+    fn pause(&mut self, partitions: &[TopicPartition]);
+
+    /// Lets deliveries go on where they stopped.
+    fn resume(&mut self, partitions: &[TopicPartition]);
+
+    /// Says that everything before `offset` is done. Durable when it answers. Refused for a partition that is not ours.
+    async fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), Error>;
+
+    /// Goes on reading a partition at `offset`.
+    async fn seek(&mut self, at: &TopicPartition, offset: i64) -> Result<(), Error>;
+
+    /// Goes on reading a partition at the first record appended at `time_ms` or later.
+    async fn seek_to_time(&mut self, at: &TopicPartition, time_ms: i64) -> Result<(), Error>;
+}
+
+/// A reader without a group.
+#[async_trait]
+pub trait Reader: Send {
+    /// Waits for more. Cancel-safe.
+    async fn next(&mut self) -> Result<Tailed, Error>;
+}

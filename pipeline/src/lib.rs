@@ -1,0 +1,17 @@
+//! The work of StreamForge.
+//!
+//! # Layout, from the top floor down; imports point down only
+//! - [`cli`], [`config`]: the command line and the settings
+//! - [`topology`]: THE list of stages; [`runner`]: delivery; [`edge`]: HTTP
+//! - [`stages`]: one file per stage
+//! - [`stage`]: what a stage is; [`media`]: decoding and encoding; [`metrics`]: every metric's name
+
+pub mod cli;
+pub mod config;
+pub mod edge;
+pub mod media;
+pub mod metrics;
+pub mod runner;
+pub mod stage;
+pub mod stages;
+pub mod topology;

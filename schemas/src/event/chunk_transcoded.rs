@@ -1,0 +1,91 @@
+//! `chunk.transcoded`: one chunk is encoded and its blobs are durable.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ChunkKind, Event};
+use crate::{Claim, JobId, TaskKey};
+
+/// One CMAF fragment (`moof` and `mdat`) inside a chunk's blob: one closed group of pictures, or a run of audio packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fragment {
+    /// Where it begins in the blob, bytes.
+    pub offset: u64,
+    /// Its length, bytes.
+    pub size: u64,
+    /// Bytes of the `moof` and of the `mdat` header, after which the samples begin.
+    pub header: u32,
+    /// Time of its first sample, ticks of the rendition's timescale, zero at the beginning of the output.
+    pub start: i64,
+    /// Its length, ticks.
+    pub duration: u64,
+    /// Samples in it.
+    pub samples: u32,
+}
+
+/// What a chunk became in one rung (or as audio).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChunkRendition {
+    /// Name of the rung, or `audio`.
+    pub quality: String,
+    /// The fragments, one after the other.
+    pub blob: Claim,
+    /// CMAF initialisation segment (`ftyp` and `moov`), byte-equal for all chunks of the rendition.
+    #[serde(with = "crate::wire::as_bytes")]
+    pub init: Vec<u8>,
+    /// RFC 6381 name, such as `avc1.64001f`.
+    pub codec: String,
+    /// Ticks per second of all times here.
+    pub timescale: u32,
+    /// The fragments of the blob, in order.
+    pub fragments: Vec<Fragment>,
+    /// Sample table, see [`crate::manifest::samples`].
+    #[serde(with = "crate::wire::as_bytes")]
+    pub samples: Vec<u8>,
+    /// Frames encoded (AAC packets for audio).
+    pub frames: u64,
+    /// Presentation time of the first frame, ticks.
+    pub first_pts: i64,
+    /// Presentation time of the last frame, ticks.
+    pub last_pts: i64,
+    /// Presentation time at which the last frame ends, ticks.
+    pub end_pts: i64,
+    /// Keyframes among the frames.
+    pub keyframes: u32,
+}
+
+/// A chunk of one job, encoded in every rung.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChunkTranscoded {
+    /// The job.
+    pub job: JobId,
+    /// Position in the plan.
+    pub index: u32,
+    /// Chunks in the plan.
+    pub total: u32,
+    /// What was encoded.
+    pub kind: ChunkKind,
+    /// The task that made it.
+    pub task: TaskKey,
+    /// Frames that the decoder presented inside the range (decoded PCM samples for audio).
+    pub frames_in: u64,
+    /// Packets or frames that were damaged and concealed.
+    pub damaged: u64,
+    /// Frames of the plan that the chunk stands for.
+    pub weight: u64,
+    /// One entry per rung, best first; exactly one for audio.
+    pub renditions: Vec<ChunkRendition>,
+    /// Library versions that made it.
+    pub encoder: String,
+    /// Milliseconds of wall time that the work took.
+    pub took_ms: u64,
+    /// Who did it.
+    pub worker: String,
+}
+
+impl Event for ChunkTranscoded {
+    const TOPIC: &'static str = "chunk.transcoded";
+
+    fn job(&self) -> JobId {
+        self.job
+    }
+}
