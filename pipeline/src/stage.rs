@@ -30,7 +30,8 @@ pub trait Stage: Send + Sync + 'static {
     const REQUIRED: bool = true;
 
     /// Does the work of one event. Must give the same result when it runs twice.
-    fn process(&self, event: Self::In, cx: &Context) -> impl Future<Output = Result<Vec<Self::Out>, StageError>> + Send;
+    fn process(&self, event: Self::In, cx: &Context)
+    -> impl Future<Output = Result<Vec<Self::Out>, StageError>> + Send;
 
     /// Longest time that one attempt at `event` may take.
     fn deadline(&self, _event: &Self::In) -> Duration {

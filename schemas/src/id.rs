@@ -52,9 +52,7 @@ impl FromStr for JobId {
     type Err = BadJobId;
 
     fn from_str(text: &str) -> Result<Self, BadJobId> {
-        ulid::Ulid::from_string(text)
-            .map(Self)
-            .map_err(|_| BadJobId(text.chars().take(40).collect()))
+        ulid::Ulid::from_string(text).map(Self).map_err(|_| BadJobId(text.chars().take(40).collect()))
     }
 }
 

@@ -77,11 +77,8 @@ pub fn rungs(media: &Media, source_bytes: u64) -> Vec<Rung> {
         .iter()
         .enumerate()
         .filter_map(|(step, tier)| {
-            let (box_width, box_height) = if width >= height {
-                (tier.long_side, tier.short_side)
-            } else {
-                (tier.short_side, tier.long_side)
-            };
+            let (box_width, box_height) =
+                if width >= height { (tier.long_side, tier.short_side) } else { (tier.short_side, tier.long_side) };
             let scale = (f64::from(box_width) / width).min(f64::from(box_height) / height);
             // Two pixels of slack, so that 1919x1079 still counts as full HD.
             let fits = width.max(height) + 2.0 >= f64::from(tier.long_side)
@@ -120,8 +117,8 @@ fn budget_kbps(duration_us: i64, source_bytes: u64) -> u64 {
 
 /// Scales the caps so that all rungs together fit into what audio leaves of the budget.
 fn cap(rungs: &mut [Rung], media: &Media, source_bytes: u64) {
-    let budget = budget_kbps(media.duration_us, source_bytes)
-        .saturating_sub(u64::from(audio_kbps(media, source_bytes)));
+    let budget =
+        budget_kbps(media.duration_us, source_bytes).saturating_sub(u64::from(audio_kbps(media, source_bytes)));
     let asked: u64 = rungs.iter().map(|rung| u64::from(rung.max_kbps)).sum();
     if asked > budget {
         for rung in rungs {
