@@ -155,6 +155,7 @@ mod tests {
                 start: 0,
                 end: 128_000,
                 frames: 250,
+                longest_gap: 512,
             },
             audio: None,
         }

@@ -11,6 +11,7 @@
 //! - [`wire`]: Avro with Confluent framing, the only place that names `apache_avro`
 //! - [`topic`]: the topic files
 //! - [`job`]: the job row that events fold into, and the JSON that users see
+//! - [`ledger`]: what stitch counted
 //! - [`manifest`]: what an edge needs to play a video
 
 pub mod claim;
@@ -18,6 +19,7 @@ pub mod event;
 pub mod id;
 pub mod job;
 pub mod ladder;
+pub mod ledger;
 pub mod manifest;
 pub mod source;
 pub mod topic;

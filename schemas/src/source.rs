@@ -45,7 +45,7 @@ pub struct VideoTrack {
     pub fps: Ratio,
     /// Clockwise turn in degrees that makes the picture upright: 0, 90, 180 or 270.
     pub rotation: i32,
-    /// Whether the upright picture must also be mirrored left to right (before the turn).
+    /// Whether the display matrix also mirrors: top to bottom for 0 and 180 degrees, over the diagonal else.
     pub mirrored: bool,
     /// Sample aspect ratio; 1:1 when not stated.
     pub sar: Ratio,
@@ -63,6 +63,8 @@ pub struct VideoTrack {
     pub end: i64,
     /// Frames that the container's index promises; what a decoder presents may differ.
     pub frames: u64,
+    /// Longest distance between two frames, ticks; decides whether frames may be reordered.
+    pub longest_gap: i64,
 }
 
 /// The audio track that is encoded: the first one.
