@@ -1,0 +1,83 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::JobId;
+use crate::event::{CancelRequested, JobDeleted, JobProgress, StageState};
+
+fn progress(done: u64, note: Option<String>) -> JobProgress {
+    JobProgress {
+        job: JobId::from_parts(1_700_000_000_000, 7),
+        stage: "transcode".into(),
+        state: StageState::Running,
+        unit: 3,
+        units: 9,
+        done,
+        weight: 100,
+        total_weight: 900,
+        playable: true,
+        attempt: 1,
+        worker: "studio/1".into(),
+        at: 1_700_000_000_123,
+        note,
+    }
+}
+
+#[test]
+fn a_value_begins_with_zero_and_its_schema_id() {
+    let value = encode(&progress(1, None)).unwrap();
+    assert_eq!(value[..FRAME_BYTES], [0, 0, 0, 0, 13]);
+    assert_eq!(schema_id(&value).unwrap(), crate::topic::find("job.progress").unwrap().schema_id().unwrap());
+}
+
+#[test]
+fn what_is_no_event_is_refused_with_a_reason() {
+    let whole = encode(&progress(1, None)).unwrap();
+    let said = |value: &[u8]| decode::<JobProgress>(value).unwrap_err().to_string();
+    assert!(said(b"").contains("empty"));
+    assert!(said(b"\0\0\0").contains("shorter than a frame"));
+    assert!(said(b"{\"job\": 1}").contains("zero byte"));
+    assert!(said(&[0, 0, 0, 99, 99]).contains("schema id 25443 is unknown"));
+    assert!(said(&whole[..whole.len() - 4]).starts_with("decode job.progress"));
+    assert!(said(&[whole.as_slice(), b"xx"].concat()).contains("2 bytes follow"));
+}
+
+#[test]
+fn an_event_of_another_topic_is_refused() {
+    let job = JobId::from_parts(0, 1);
+    let value = encode(&CancelRequested { job, at: 0 }).unwrap();
+    let error = decode::<JobDeleted>(&value).unwrap_err();
+    assert_eq!(error.to_string(), "decode job.deleted: the value carries cancel.requested");
+}
+
+#[test]
+fn counts_beyond_a_long_are_refused_in_both_directions() {
+    assert!(encode(&progress(u64::MAX, None)).unwrap_err().to_string().contains("too large"));
+    let mut json = decode_json("job.progress", &encode(&progress(1, None)).unwrap()).unwrap();
+    json["done"] = (-1).into();
+    let negative = encode_json("job.progress", &json).unwrap();
+    assert!(decode::<JobProgress>(&negative).unwrap_err().to_string().contains("negative"));
+}
+
+#[test]
+fn json_needs_every_field_without_a_default() {
+    let job = JobId::from_parts(0, 1).to_string();
+    assert!(encode_json("job.deleted", &serde_json::json!({ "job": job })).is_err());
+    assert!(encode_json("no.such", &serde_json::json!({})).unwrap_err().to_string().contains("no.such"));
+}
+
+proptest! {
+    #[test]
+    fn events_read_back(done in 0..=i64::MAX as u64, note in prop::option::of(".*")) {
+        let event = progress(done, note);
+        prop_assert_eq!(decode::<JobProgress>(&encode(&event).unwrap()).unwrap(), event);
+    }
+
+    #[test]
+    fn damaged_values_are_refused_or_read_but_never_panic(at in 5usize..60, byte in any::<u8>()) {
+        let mut value = encode(&progress(5, Some("a note".into()))).unwrap();
+        let at = at.min(value.len() - 1);
+        value[at] = byte;
+        let _ = decode::<JobProgress>(&value);
+        let _ = decode_json("job.progress", &value);
+    }
+}
