@@ -10,6 +10,10 @@ use crate::event::{
     SourceClassified, SourceIllustrated, SourceProbed, UploadReceived,
 };
 
+pub mod view;
+
+pub use view::{JobView, Live, StatusView};
+
 /// State of a job as users see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -224,3 +228,6 @@ fn newest_of<T>(slots: &mut BTreeMap<String, Fact<T>>, name: String, event: T, o
         slots.insert(name, Fact { offset, event });
     }
 }
+
+#[cfg(test)]
+mod tests;

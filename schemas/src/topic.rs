@@ -205,7 +205,11 @@ fn read(embedded: &Embedded) -> Result<Topic, BadFile> {
         return Err(refuse("a topic has at least one partition".into()));
     }
     if written.schemas.len() != embedded.schemas.len() {
-        return Err(refuse(format!("{} schemas are listed, {} embedded", written.schemas.len(), embedded.schemas.len())));
+        return Err(refuse(format!(
+            "{} schemas are listed, {} embedded",
+            written.schemas.len(),
+            embedded.schemas.len()
+        )));
     }
     let mut versions = Vec::new();
     for ((WrittenVersion { version, id, file }, (name, text)), number) in

@@ -61,7 +61,8 @@ pub mod as_long {
 
     /// Writes `number` as a long; refuses what is above 2^63 - 1.
     pub fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        let long = i64::try_from(*number).map_err(|_| ser::Error::custom(format!("{number} is too large for a long")))?;
+        let long =
+            i64::try_from(*number).map_err(|_| ser::Error::custom(format!("{number} is too large for a long")))?;
         serializer.serialize_i64(long)
     }
 

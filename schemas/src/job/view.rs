@@ -1,0 +1,436 @@
+//! The job as users see it: the JSON of `GET /api/jobs/{id}` and of its status.
+//!
+//! A pure function of the row, which is folded from the log, and of what the edge has heard about work in progress.
+
+use serde::{Deserialize, Serialize};
+
+use super::{JobRow, State};
+use crate::JobId;
+use crate::event::{Failure, RenditionStitched, StageState};
+
+/// What an edge knows about a job from `job.progress`; empty for a job of which nothing was heard.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Live {
+    /// Share of the work that is done, from 0 to 1.
+    pub progress: f64,
+    /// Whether the beginning can be watched.
+    pub playable: bool,
+    /// Since when, milliseconds since the Unix epoch.
+    pub playable_at: Option<i64>,
+    /// Where the stages stand, in order of the pipeline.
+    pub stages: Vec<StageView>,
+    /// Seconds until the job is ready, by guess.
+    pub eta_s: Option<f64>,
+}
+
+/// A job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    /// The job.
+    pub id: JobId,
+    /// The file's name as the uploader said it.
+    pub name: String,
+    /// Its state.
+    pub state: State,
+    /// From 0 to 1, which it reaches when everything that was promised can be fetched.
+    pub progress: f64,
+    /// Whether at least its beginning can be watched.
+    pub playable: bool,
+    /// RFC 3339, UTC.
+    pub received_at: String,
+    /// RFC 3339, UTC.
+    pub playable_at: Option<String>,
+    /// RFC 3339, UTC.
+    pub finished_at: Option<String>,
+    /// The upload; absent while its event is not known.
+    pub source: Option<SourceView>,
+    /// Where the stages stand, in order of the pipeline.
+    pub stages: Vec<StageView>,
+    /// What can be fetched, best first.
+    pub renditions: Vec<RenditionView>,
+    /// Address of the HLS playlist, once it can be played.
+    pub hls: Option<String>,
+    /// Address of the DASH manifest, where one is served.
+    pub dash: Option<String>,
+    /// Why it failed.
+    pub error: Option<Failure>,
+    /// What a viewer may notice, in words.
+    pub warnings: Vec<String>,
+}
+
+/// A job in one line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The job.
+    pub id: JobId,
+    /// Its state.
+    pub state: State,
+    /// As in [`JobView`].
+    pub progress: f64,
+    /// As in [`JobView`].
+    pub playable: bool,
+    /// The stage that works or is waited for; the one that gave up, for a failed job.
+    pub stage: Option<String>,
+    /// Seconds until the job is ready, by guess.
+    pub eta_s: Option<f64>,
+}
+
+/// The uploaded bytes and what probe found in them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// Bytes.
+    pub bytes: u64,
+    /// SHA-256, hex.
+    pub sha256: String,
+    /// Container by its bytes; absent until probe has looked, as everything below.
+    pub container: Option<String>,
+    /// Seconds.
+    pub duration_s: Option<f64>,
+    /// The video track.
+    pub video: Option<VideoView>,
+    /// The audio track, when there is one.
+    pub audio: Option<AudioView>,
+}
+
+/// A video track.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VideoView {
+    /// Codec, such as `h264`.
+    pub codec: String,
+    /// Coded width in pixels.
+    pub width: u32,
+    /// Coded height in pixels.
+    pub height: u32,
+    /// Frames per second, on average.
+    pub fps: f64,
+    /// Clockwise turn in degrees that makes the picture upright.
+    pub rotation: i32,
+}
+
+/// An audio track.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AudioView {
+    /// Codec, such as `aac`.
+    pub codec: String,
+    /// Channels.
+    pub channels: u32,
+    /// Samples per second.
+    pub sample_rate: u32,
+}
+
+/// Where one stage stands with the job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageView {
+    /// Name of the stage.
+    pub name: String,
+    /// Its state.
+    pub state: StageState,
+    /// Units finished, such as chunks.
+    pub done: u32,
+    /// Units in all, as far as is known.
+    pub total: u32,
+}
+
+/// A rendition that can be fetched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RenditionView {
+    /// Name of the rung.
+    pub quality: String,
+    /// Codec, such as `h264`.
+    pub codec: String,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Mean bits per second, audio included.
+    pub bitrate_bps: u64,
+    /// Bytes of the progressive file.
+    pub bytes: u64,
+    /// Frames.
+    pub frames: u64,
+    /// Address of the progressive file.
+    pub url: String,
+}
+
+impl JobView {
+    /// The view of `row`; addresses begin with `public_path`, the prefix under which a proxy shows the edge.
+    pub fn of(row: &JobRow, live: &Live, public_path: &str) -> Self {
+        let (state, end) = (row.state(), row.ended.as_ref().map(|fact| &fact.event));
+        let playable = is_playable(state, live);
+        let received = row.received.as_ref().map(|fact| &fact.event);
+        // Any producer may have written the time, the id is all there is before the event has come.
+        let received_at = received.map_or_else(|| row.id.unix_ms().cast_signed(), |event| event.received_at);
+        let playable_at = end.and_then(|end| end.playable_at).or(live.playable_at);
+        Self {
+            id: row.id,
+            name: received.map(|event| event.name.clone()).unwrap_or_default(),
+            state,
+            progress: progress(state, live),
+            playable,
+            received_at: rfc3339(received_at),
+            playable_at: playable_at.map(rfc3339),
+            finished_at: end.map(|end| rfc3339(end.at)),
+            source: source(row),
+            stages: live.stages.clone(),
+            renditions: renditions(row, public_path),
+            hls: playable.then(|| address(public_path, row.id, "master.m3u8")),
+            dash: None,
+            error: end.and_then(|end| end.error.clone()),
+            warnings: warnings(row),
+        }
+    }
+}
+
+impl StatusView {
+    /// The status of `row`.
+    pub fn of(row: &JobRow, live: &Live) -> Self {
+        let state = row.state();
+        let stage = match &row.ended {
+            Some(end) => end.event.error.as_ref().map(|error| error.stage.clone()),
+            None => current(&live.stages).map(|stage| stage.name.clone()),
+        };
+        Self {
+            id: row.id,
+            state,
+            progress: progress(state, live),
+            playable: is_playable(state, live),
+            stage,
+            eta_s: live.eta_s.filter(|_| !state.is_end()),
+        }
+    }
+}
+
+/// Address of `file` of `job`, such as `master.m3u8` or `720p`, below `public_path`.
+pub fn address(public_path: &str, job: JobId, file: &str) -> String {
+    format!("{}/api/stream/{job}/{file}", public_path.trim_end_matches('/'))
+}
+
+/// Milliseconds since the Unix epoch as RFC 3339 in UTC; times beyond year 9999 stop there.
+pub fn rfc3339(unix_ms: i64) -> String {
+    let limit = if unix_ms < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    jiff::Timestamp::from_millisecond(unix_ms).unwrap_or(limit).to_string()
+}
+
+/// Work that is done may be counted before its end is decided, but only ready is all.
+fn progress(state: State, live: &Live) -> f64 {
+    match state {
+        State::Ready => 1.0,
+        // A number that is none compares as nothing and becomes 0.
+        _ => ((live.progress.max(0.0).min(0.999)) * 1000.0).floor() / 1000.0,
+    }
+}
+
+/// A job that failed or was cancelled has no end to play to.
+fn is_playable(state: State, live: &Live) -> bool {
+    match state {
+        State::Ready => true,
+        State::Received | State::Processing => live.playable,
+        State::Failed | State::Cancelled => false,
+    }
+}
+
+/// The first stage at work, else the first that waits.
+fn current(stages: &[StageView]) -> Option<&StageView> {
+    let first = |state| stages.iter().find(|stage| stage.state == state);
+    first(StageState::Running).or_else(|| first(StageState::Waiting))
+}
+
+fn source(row: &JobRow) -> Option<SourceView> {
+    let probed = row.probed.as_ref().map(|fact| &fact.event);
+    let claim = row.received.as_ref().map(|fact| &fact.event.source).or(probed.map(|event| &event.source))?;
+    let media = probed.map(|event| &event.media);
+    Some(SourceView {
+        bytes: claim.size,
+        sha256: claim.sha256.clone(),
+        container: media.map(|media| media.container.clone()),
+        duration_s: media.map(|media| media.duration_us as f64 / 1e6),
+        video: media.map(|media| VideoView {
+            codec: media.video.codec.clone(),
+            width: media.video.width,
+            height: media.video.height,
+            fps: (media.video.fps.as_f64() * 1000.0).round() / 1000.0,
+            rotation: media.video.rotation,
+        }),
+        audio: media.and_then(|media| media.audio.as_ref()).map(|audio| AudioView {
+            codec: audio.codec.clone(),
+            channels: audio.channels,
+            sample_rate: audio.sample_rate,
+        }),
+    })
+}
+
+fn renditions(row: &JobRow, public_path: &str) -> Vec<RenditionView> {
+    let view = |event: &RenditionStitched| RenditionView {
+        quality: event.quality.clone(),
+        codec: event.codec.clone(),
+        width: event.width,
+        height: event.height,
+        bitrate_bps: event.bitrate_bps,
+        bytes: event.bytes,
+        frames: event.frames,
+        url: address(public_path, row.id, &event.quality),
+    };
+    let mut views: Vec<RenditionView> = row.renditions.values().map(|fact| view(&fact.event)).collect();
+    views.sort_by_key(|view| std::cmp::Reverse(u64::from(view.width) * u64::from(view.height)));
+    views
+}
+
+/// Those of probe first; stitch may repeat them.
+fn warnings(row: &JobRow) -> Vec<String> {
+    let of_probe = row.probed.iter().flat_map(|fact| &fact.event.warnings);
+    let of_end = row.ended.iter().flat_map(|fact| &fact.event.warnings);
+    let mut warnings: Vec<String> = Vec::new();
+    for warning in of_probe.chain(of_end) {
+        if !warnings.contains(warning) {
+            warnings.push(warning.clone());
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::event::{JobEnded, Outcome, SourceProbed, UploadReceived};
+    use crate::job::JobEvent;
+
+    fn example<T: serde::de::DeserializeOwned>(text: &str) -> T {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn received() -> UploadReceived {
+        example(include_str!("../../examples/upload.received/v1/phone.json"))
+    }
+
+    fn probed() -> SourceProbed {
+        example(include_str!("../../examples/source.probed/v1/phone.json"))
+    }
+
+    fn stitched(quality: &str, width: u32, height: u32) -> RenditionStitched {
+        let one: RenditionStitched = example(include_str!("../../examples/rendition.stitched/v1/720p.json"));
+        RenditionStitched { quality: quality.into(), width, height, ..one }
+    }
+
+    fn row(events: Vec<JobEvent>) -> JobRow {
+        let mut row = JobRow::new(received().job);
+        events.into_iter().for_each(|event| row.apply(event, Some(0)));
+        row
+    }
+
+    fn running() -> Live {
+        let stage = |name: &str, state, done| StageView { name: name.into(), state, done, total: 6 };
+        Live {
+            progress: 0.42,
+            playable: true,
+            playable_at: Some(1_795_428_002_400),
+            stages: vec![
+                stage("split", StageState::Done, 6),
+                stage("transcode", StageState::Running, 3),
+                stage("stitch", StageState::Waiting, 0),
+            ],
+            eta_s: Some(3.5),
+        }
+    }
+
+    #[test]
+    fn a_job_at_work_looks_as_documented() {
+        let row = row(vec![JobEvent::Received(received()), JobEvent::Probed(Box::new(probed()))]);
+        let id = row.id.to_string();
+        let view = serde_json::to_value(JobView::of(&row, &running(), "/")).unwrap();
+        assert_eq!(
+            view,
+            json!({
+                "id": id, "name": "holiday.mov", "state": "processing", "progress": 0.42, "playable": true,
+                "received_at": "2026-11-23T10:00:00Z", "playable_at": "2026-11-23T10:00:02.4Z", "finished_at": null,
+                "source": {
+                    "bytes": 1_874_097, "sha256": received().source.sha256, "container": "mov", "duration_s": 10.4,
+                    "video": { "codec": "h264", "width": 1920, "height": 1080, "fps": 50.0, "rotation": 90 },
+                    "audio": { "codec": "pcm_s16le", "channels": 2, "sample_rate": 48000 },
+                },
+                "stages": [
+                    { "name": "split", "state": "done", "done": 6, "total": 6 },
+                    { "name": "transcode", "state": "running", "done": 3, "total": 6 },
+                    { "name": "stitch", "state": "waiting", "done": 0, "total": 6 },
+                ],
+                "renditions": [], "hls": format!("/api/stream/{id}/master.m3u8"), "dash": null,
+                "error": null, "warnings": [],
+            })
+        );
+        let status = serde_json::to_value(StatusView::of(&row, &running())).unwrap();
+        let expected = json!({ "id": id, "state": "processing", "progress": 0.42, "playable": true, "stage": "transcode", "eta_s": 3.5 });
+        assert_eq!(status, expected);
+        assert_eq!(serde_json::from_value::<JobView>(view).unwrap(), JobView::of(&row, &running(), "/"));
+    }
+
+    #[test]
+    fn nothing_but_ready_is_all_of_it() {
+        let all = Live { progress: 1.0, ..Live::default() };
+        let open = row(vec![JobEvent::Received(received())]);
+        assert_eq!(StatusView::of(&open, &all).progress, 0.999);
+        assert_eq!(StatusView::of(&open, &Live { progress: f64::NAN, ..Live::default() }).progress, 0.0);
+        assert_eq!(StatusView::of(&open, &Live { progress: -1.0, ..Live::default() }).progress, 0.0);
+        let ready: JobEnded = example(include_str!("../../examples/job.ended/v1/ready.json"));
+        let done = JobView::of(&row(vec![JobEvent::Ended(ready)]), &Live::default(), "");
+        assert_eq!((done.progress, done.playable, done.state), (1.0, true, State::Ready));
+        assert_eq!(done.finished_at.as_deref(), Some("2026-11-23T10:00:09.5Z"));
+    }
+
+    #[test]
+    fn a_failed_job_says_who_gave_up_and_offers_nothing_to_play() {
+        let failed: JobEnded = example(include_str!("../../examples/job.ended/v1/failed.json"));
+        let row = row(vec![JobEvent::Received(received()), JobEvent::Ended(failed)]);
+        let view = JobView::of(&row, &running(), "/");
+        assert_eq!((view.playable, view.hls, view.progress), (false, None, 0.42));
+        assert_eq!(view.error.unwrap().code, "unsupported_media");
+        let status = StatusView::of(&row, &running());
+        assert_eq!((status.stage.as_deref(), status.eta_s), (Some("probe"), None));
+    }
+
+    #[test]
+    fn renditions_are_listed_best_first_below_the_public_path() {
+        let row = row(vec![
+            JobEvent::Stitched(stitched("1080p", 1080, 1920)),
+            JobEvent::Stitched(stitched("360p", 360, 640)),
+            JobEvent::Stitched(stitched("720p", 720, 1280)),
+        ]);
+        let urls = |path| -> Vec<String> {
+            JobView::of(&row, &Live::default(), path).renditions.into_iter().map(|rendition| rendition.url).collect()
+        };
+        let below = |prefix: &str| ["1080p", "720p", "360p"].map(|q| format!("{prefix}/api/stream/{}/{q}", row.id));
+        assert_eq!(urls("/"), below(""));
+        assert_eq!(urls("/videos/"), below("/videos"));
+    }
+
+    #[test]
+    fn a_row_without_its_upload_still_has_a_time() {
+        let row = JobRow::new(JobId::from_parts(1_795_428_000_000, 1));
+        let view = JobView::of(&row, &Live::default(), "/");
+        assert_eq!((view.received_at.as_str(), view.source), ("2026-11-23T10:00:00Z", None));
+        let status = serde_json::to_value(StatusView::of(&row, &Live::default())).unwrap();
+        assert_eq!(status["stage"], Value::Null);
+    }
+
+    #[test]
+    fn warnings_are_said_once() {
+        let mut probed = probed();
+        probed.warnings = vec!["a".into(), "b".into()];
+        let end = JobEnded {
+            job: probed.job,
+            outcome: Outcome::Ready,
+            at: 0,
+            playable_at: None,
+            error: None,
+            warnings: vec!["b".into(), "c".into()],
+        };
+        let row = row(vec![JobEvent::Probed(Box::new(probed)), JobEvent::Ended(end)]);
+        assert_eq!(JobView::of(&row, &Live::default(), "/").warnings, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn times_that_no_calendar_holds_stop_at_its_ends() {
+        assert!(rfc3339(i64::MAX).starts_with("9999-12-30"));
+        assert!(rfc3339(i64::MIN).starts_with("-009999"));
+    }
+}
