@@ -28,6 +28,8 @@ pub trait Stage: Send + Sync + 'static {
     const NATIVE: bool = false;
     /// Whether a job fails when this stage gives up on it. Stages that only add to a video say no.
     const REQUIRED: bool = true;
+    /// Where its work queues; only native stages have a choice.
+    const LANE: Lane = Lane::Main;
 
     /// Does the work of one event. Must give the same result when it runs twice.
     fn process(&self, event: Self::In, cx: &Context)
@@ -42,6 +44,17 @@ pub trait Stage: Send + Sync + 'static {
     fn unit(&self, _event: &Self::In) -> Unit {
         Unit::default()
     }
+}
+
+/// Where the work of a native stage waits for a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Short work that others wait for: has a slot of its own beside the shared ones.
+    Express,
+    /// The bulk: shares the slots of this machine, one per core.
+    Main,
+    /// Takes a shared slot only when nothing of the main lane waits.
+    Background,
 }
 
 /// A part of a job, as progress is counted.
@@ -87,6 +100,20 @@ impl StageError {
     pub fn reject(code: &'static str, message: impl Into<String>) -> Self {
         Self::Reject(Cause { code, message: message.into() })
     }
+
+    /// A door failed, not the event: the runner tries again for as long as that lasts and counts no attempt.
+    pub fn door(doing: &str, error: &dyn std::error::Error) -> Self {
+        let mut message = format!("{doing}: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        Self::Retry(Cause { code: Self::DOOR, message })
+    }
+
+    /// Code of a [`StageError::door`].
+    pub const DOOR: &'static str = "door_unavailable";
 
     /// The cause, whatever follows from it.
     pub fn cause(&self) -> &Cause {
@@ -174,6 +201,8 @@ pub trait AnyStage: Send + Sync + 'static {
     fn is_native(&self) -> bool;
     /// See [`Stage::REQUIRED`].
     fn is_required(&self) -> bool;
+    /// See [`Stage::LANE`].
+    fn lane(&self) -> Lane;
     /// Decodes a record's value into work that can be started.
     fn open(self: Arc<Self>, value: &[u8]) -> Result<Work, wire::Error>;
 }
@@ -186,12 +215,25 @@ pub struct Work {
     pub unit: Unit,
     /// Longest time that one attempt may take.
     pub deadline: Duration,
-    run: Box<dyn Fn(Arc<Context>) -> BoxFuture<'static, Result<Vec<NewRecord>, StageError>> + Send + Sync>,
+    run: Box<dyn Fn(Arc<Context>) -> Attempt + Send + Sync>,
 }
 
+/// One attempt at a piece of work; answers the records to append.
+pub type Attempt = BoxFuture<'static, Result<Vec<NewRecord>, StageError>>;
+
 impl Work {
+    /// Work that calls `run` for each attempt.
+    pub fn new(
+        job: JobId,
+        unit: Unit,
+        deadline: Duration,
+        run: impl Fn(Arc<Context>) -> Attempt + Send + Sync + 'static,
+    ) -> Self {
+        Self { job, unit, deadline, run: Box::new(run) }
+    }
+
     /// Starts one attempt; answers the records to append.
-    pub fn run(&self, cx: Arc<Context>) -> BoxFuture<'static, Result<Vec<NewRecord>, StageError>> {
+    pub fn run(&self, cx: Arc<Context>) -> Attempt {
         (self.run)(cx)
     }
 }
@@ -217,20 +259,20 @@ impl<S: Stage> AnyStage for S {
         S::REQUIRED
     }
 
+    fn lane(&self) -> Lane {
+        S::LANE
+    }
+
     fn open(self: Arc<Self>, value: &[u8]) -> Result<Work, wire::Error> {
         let event: S::In = wire::decode(value)?;
-        Ok(Work {
-            job: event.job(),
-            unit: self.unit(&event),
-            deadline: self.deadline(&event),
-            run: Box::new(move |cx| {
-                let (stage, event) = (Arc::clone(&self), event.clone());
-                Box::pin(async move {
-                    let events = stage.process(event, &cx).await?;
-                    events.iter().map(record_of).collect()
-                })
-            }),
-        })
+        let (job, unit, deadline) = (event.job(), self.unit(&event), self.deadline(&event));
+        Ok(Work::new(job, unit, deadline, move |cx| {
+            let (stage, event) = (Arc::clone(&self), event.clone());
+            Box::pin(async move {
+                let events = stage.process(event, &cx).await?;
+                events.iter().map(record_of).collect()
+            })
+        }))
     }
 }
 

@@ -1,0 +1,118 @@
+//! Which jobs have work in this process, and which of them nobody wants any more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use schemas::JobId;
+use tokio_util::sync::CancellationToken;
+
+/// Jobs remembered after their end, so that work that arrives late is refused without asking the catalog.
+const REMEMBERED: usize = 10_000;
+
+/// Why nobody wants a job's results any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    Cancelled,
+    Deleted,
+    Failed,
+}
+
+/// A job with work here. All its tasks share one.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    gone: OnceLock<Gone>,
+    token: CancellationToken,
+}
+
+impl Hold {
+    /// Why its work is not wanted any more, if so.
+    pub fn gone(&self) -> Option<Gone> {
+        self.gone.get().copied()
+    }
+
+    /// Waits until its work is not wanted any more.
+    pub async fn ended(&self) {
+        self.token.cancelled().await;
+    }
+
+    fn end(&self, why: Gone) {
+        // The first reason stays; which of several it was makes no difference.
+        let _ = self.gone.set(why);
+        self.token.cancel();
+    }
+}
+
+/// All jobs of this process.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    active: HashMap<JobId, Weak<Hold>>,
+    gone: HashMap<JobId, Gone>,
+    /// In the order of their end.
+    remembered: VecDeque<JobId>,
+    /// Entries of `active` after the last sweep of those nobody holds.
+    swept: usize,
+}
+
+impl Jobs {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The job's hold; ended already when the job is known to be gone.
+    pub fn hold(&self, job: JobId) -> Arc<Hold> {
+        let mut state = self.lock();
+        if let Some(hold) = state.active.get(&job).and_then(Weak::upgrade) {
+            return hold;
+        }
+        if state.active.len() > 2 * state.swept + 64 {
+            state.active.retain(|_, hold| hold.strong_count() > 0);
+            state.swept = state.active.len();
+        }
+        let hold = Arc::new(Hold::default());
+        if let Some(why) = state.gone.get(&job) {
+            hold.end(*why);
+        }
+        state.active.insert(job, Arc::downgrade(&hold));
+        hold
+    }
+
+    /// Nobody wants results of `job` from now on.
+    pub fn end(&self, job: JobId, why: Gone) {
+        let mut state = self.lock();
+        if state.gone.insert(job, why).is_none() {
+            state.remembered.push_back(job);
+            if state.remembered.len() > REMEMBERED
+                && let Some(oldest) = state.remembered.pop_front()
+            {
+                state.gone.remove(&oldest);
+            }
+        }
+        if let Some(hold) = state.active.get(&job).and_then(Weak::upgrade) {
+            hold.end(why);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_arrives_after_the_end_is_not_wanted_either() {
+        let jobs = Jobs::default();
+        let (one, other) = (JobId::from_parts(1, 1), JobId::from_parts(1, 2));
+        let early = jobs.hold(one);
+        let unrelated = jobs.hold(other);
+        assert_eq!(early.gone(), None);
+        jobs.end(one, Gone::Cancelled);
+        assert_eq!(early.gone(), Some(Gone::Cancelled));
+        drop(early);
+        assert_eq!(jobs.hold(one).gone(), Some(Gone::Cancelled));
+        assert_eq!(unrelated.gone(), None);
+    }
+}
