@@ -1,12 +1,26 @@
 //! Blobs: named bytes that are whole or absent, on `object_store`.
+//!
+//! A store in a folder of this machine reads and writes the files itself: pieces are large, the disk is kept busy while
+//! bytes still arrive, and a file gets its final name only when it is durable.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+use object_store::ObjectStoreExt;
 use schemas::Claim;
+use sha2::{Digest, Sha256};
+
+mod file;
+mod folder;
+mod key;
+mod read;
+mod remote;
+
+pub use read::PIECE_BYTES;
 
 /// Why the blob store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -62,11 +76,11 @@ pub enum Error {
 /// The blob store. Cheap to clone.
 #[derive(Clone)]
 pub struct Blobs {
-    store: Arc<dyn object_store::ObjectStore>,
+    store: Arc<dyn ObjectStore>,
     /// Folder behind the store, when it is one of this machine.
-    folder: Option<PathBuf>,
+    folder: Option<Arc<folder::Folder>>,
     /// Address of the store, for claims from outside.
-    uri: String,
+    uri: Arc<str>,
 }
 
 /// Size and time of a blob.
@@ -80,31 +94,291 @@ pub struct Meta {
     pub modified_ms: i64,
 }
 
-// To be built with exactly this surface:
-//
-// impl Blobs {
-//     pub fn in_folder(folder: &Path) -> Result<Self, Error>;      // made if missing; fsync on
-//     pub fn in_memory() -> Self;
-//     pub fn uri(&self) -> &str;
-//     pub fn claim_uri(key: &str) -> String;                       // "blob:<key>"
-//     pub fn resolve(&self, uri: &str) -> Result<String, Error>;   // uri of a claim -> key; Foreign for anything else (`..` too)
-//     pub fn path(&self, key: &str) -> Option<PathBuf>;            // local file behind a blob, for folder stores
-//     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<Claim, Error>;          // replaces
-//     pub async fn create(&self, key: &str, bytes: Bytes) -> Result<Claim, Error>;       // AlreadyExists if there
-//     pub async fn writer(&self, key: &str) -> Result<Writer, Error>;                    // streaming put
-//     pub async fn head(&self, key: &str) -> Result<Meta, Error>;
-//     pub async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error>;
-//     pub async fn read(&self, key: &str) -> Result<Bytes, Error>;
-//     pub async fn list(&self, prefix: &str) -> Result<Vec<Meta>, Error>;
-//     pub async fn delete(&self, key: &str) -> Result<(), Error>;          // absent is fine
-//     pub async fn delete_prefix(&self, prefix: &str) -> Result<u64, Error>;   // how many
-//     pub async fn usage(&self) -> Result<u64, Error>;                     // bytes of everything
-//     pub async fn check(&self) -> Result<(), Error>;
-//     pub async fn verify(&self, claim: &Claim) -> Result<String, Error>;  // resolve + size check + full hash
-// }
-// impl Writer {
-//     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error>;
-//     pub fn written(&self) -> u64;
-//     pub async fn finish(self) -> Result<Claim, Error>;            // durable and visible
-//     pub async fn abort(self) -> Result<(), Error>;               // nothing stays; Drop without finish cleans up as well
-// }
+impl Blobs {
+    /// The store in `folder`, which is made if it is missing. What a crash left half-written is removed.
+    pub fn in_folder(folder: &Path) -> Result<Self, Error> {
+        let folder = folder::Folder::open(folder)?;
+        let store = object_store::local::LocalFileSystem::new_with_prefix(folder.root())
+            .map_err(|error| failed("open", &folder.root().display().to_string(), error))?
+            .with_fsync(true);
+        let uri = format!("file://{}", folder.root().display()).into();
+        Ok(Self { store: Arc::new(store), folder: Some(Arc::new(folder)), uri })
+    }
+
+    /// A store that is gone with the process.
+    pub fn in_memory() -> Self {
+        Self { store: Arc::new(object_store::memory::InMemory::new()), folder: None, uri: "memory://".into() }
+    }
+
+    /// Address of the store.
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// What a claim calls the blob `key` of the configured store.
+    pub fn claim_uri(key: &str) -> String {
+        format!("{}{key}", key::SCHEME)
+    }
+
+    /// The key that the `uri` of a claim stands for: `blob:<key>`, or the full address of an object in this store.
+    pub fn resolve(&self, uri: &str) -> Result<String, Error> {
+        key::resolve(&self.uri, uri).ok_or_else(|| Error::Foreign { uri: uri.to_owned(), store: self.uri.to_string() })
+    }
+
+    /// The local file behind `key`, whether it exists or not; absent for stores elsewhere and for impossible keys.
+    pub fn path(&self, key: &str) -> Option<PathBuf> {
+        key::check(key).ok()?;
+        self.folder.as_ref().map(|folder| folder.path(key))
+    }
+
+    /// Opens the local file behind `key` for reading; absent for stores elsewhere.
+    pub async fn open_file(&self, key: &str) -> Result<Option<std::fs::File>, Error> {
+        key::check(key)?;
+        let Some(folder) = self.folder.clone() else { return Ok(None) };
+        let owned = key.to_owned();
+        blocking("open", key, move || folder.open_blob(&owned).map(|(file, _)| Some(file))).await
+    }
+
+    /// Writes a whole blob; one of the same name is replaced. Durable when it answers.
+    pub async fn put(&self, key: &str, bytes: Bytes) -> Result<Claim, Error> {
+        self.put_whole(key, bytes, true).await
+    }
+
+    /// Writes a whole blob if there is none of the same name. Durable when it answers.
+    pub async fn create(&self, key: &str, bytes: Bytes) -> Result<Claim, Error> {
+        self.put_whole(key, bytes, false).await
+    }
+
+    async fn put_whole(&self, key: &str, bytes: Bytes, replace: bool) -> Result<Claim, Error> {
+        key::check(key)?;
+        if let Some(folder) = self.folder.clone() {
+            let owned = key.to_owned();
+            return blocking("write", key, move || folder.put(&owned, &bytes, replace)).await;
+        }
+        let claim = claim(key, bytes.len() as u64, &Sha256::digest(&bytes));
+        let mode = if replace { object_store::PutMode::Overwrite } else { object_store::PutMode::Create };
+        let at = key::location(key)?;
+        self.store.put_opts(&at, bytes.into(), mode.into()).await.map_err(|error| failed("write", key, error))?;
+        Ok(claim)
+    }
+
+    /// Begins a blob that is written piece by piece; nothing of it can be seen before [`Writer::finish`].
+    pub async fn writer(&self, key: &str) -> Result<Writer, Error> {
+        key::check(key)?;
+        let side = match self.folder.clone() {
+            Some(folder) => Side::File(file::Writer::begin(folder, key).await?),
+            None => Side::Remote(remote::Writer::begin(Arc::clone(&self.store), key).await?),
+        };
+        Ok(Writer { side, written: 0 })
+    }
+
+    /// Size and time of `key`.
+    pub async fn head(&self, key: &str) -> Result<Meta, Error> {
+        key::check(key)?;
+        let found = self.store.head(&key::location(key)?).await.map_err(|error| failed("look up", key, error))?;
+        Ok(Meta { key: key.to_owned(), size: found.size, modified_ms: found.last_modified.timestamp_millis() })
+    }
+
+    /// Streams `key`, or the bytes of it that lie in `range`, in pieces of [`PIECE_BYTES`] where the store allows it.
+    ///
+    /// A range must lie inside the blob and be none that is empty, else the answer is [`Error::BadRange`].
+    pub async fn get(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+        key::check(key)?;
+        if let Some(folder) = self.folder.clone() {
+            return read::file(folder, key, range).await;
+        }
+        if let Some(range) = &range {
+            check_range(key, range, self.head(key).await?.size)?;
+        }
+        let options = object_store::GetOptions { range: range.map(Into::into), ..Default::default() };
+        let got = self.store.get_opts(&key::location(key)?, options).await;
+        let owned = key.to_owned();
+        let pieces = got.map_err(|error| failed("read", key, error))?.into_stream();
+        Ok(pieces.map_err(move |error| failed("read", &owned, error)).boxed())
+    }
+
+    /// All bytes of `key`.
+    pub async fn read(&self, key: &str) -> Result<Bytes, Error> {
+        key::check(key)?;
+        if let Some(folder) = self.folder.clone() {
+            let owned = key.to_owned();
+            return blocking("read", key, move || folder.read(&owned)).await;
+        }
+        let got = self.store.get(&key::location(key)?).await.map_err(|error| failed("read", key, error))?;
+        got.bytes().await.map_err(|error| failed("read", key, error))
+    }
+
+    /// Blobs below the folder `prefix` in order of their keys; all for an empty one.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Meta>, Error> {
+        let below = key::prefix(prefix)?;
+        let found: Vec<object_store::ObjectMeta> =
+            self.store.list(below.as_ref()).try_collect().await.map_err(|error| failed("list", prefix, error))?;
+        let mut metas: Vec<Meta> = found
+            .into_iter()
+            .map(|found| Meta {
+                key: found.location.to_string(),
+                size: found.size,
+                modified_ms: found.last_modified.timestamp_millis(),
+            })
+            .filter(|meta| key::check(&meta.key).is_ok())
+            .collect();
+        metas.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(metas)
+    }
+
+    /// Removes `key`; it is fine if there is none.
+    pub async fn delete(&self, key: &str) -> Result<(), Error> {
+        key::check(key)?;
+        match self.store.delete(&key::location(key)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed("remove", key, error)),
+        }
+    }
+
+    /// Removes everything below the folder `prefix`, empty folders included; answers how many blobs there were.
+    pub async fn delete_prefix(&self, prefix: &str) -> Result<u64, Error> {
+        let Some(below) = key::prefix(prefix)? else {
+            return Err(key::refused(prefix, "an empty prefix would remove everything"));
+        };
+        if let Some(folder) = self.folder.clone() {
+            return blocking("remove", prefix, move || folder.delete_below(below.as_ref())).await;
+        }
+        let found = self.store.list(Some(&below)).map_ok(|found| found.location).boxed();
+        let removed: Vec<object_store::path::Path> =
+            self.store.delete_stream(found).try_collect().await.map_err(|error| failed("remove", prefix, error))?;
+        Ok(removed.len() as u64)
+    }
+
+    /// Bytes of all blobs.
+    pub async fn usage(&self) -> Result<u64, Error> {
+        let sizes = self.store.list(None).map_ok(|found| found.size);
+        let add = |total: u64, size: u64| async move { Ok(total + size) };
+        sizes.try_fold(0, add).await.map_err(|error| failed("list", "", error))
+    }
+
+    /// Answers when blobs can be read and written, or says why not.
+    pub async fn check(&self) -> Result<(), Error> {
+        if let Some(folder) = self.folder.clone() {
+            return blocking("check", "", move || folder.check()).await;
+        }
+        self.store.list_with_delimiter(None).await.map(drop).map_err(|error| failed("list", "", error))
+    }
+
+    /// Makes sure that the bytes of `claim` are in this store and what they are said to be; answers their key.
+    pub async fn verify(&self, claim: &Claim) -> Result<String, Error> {
+        let key = self.resolve(&claim.uri)?;
+        let size = self.head(&key).await?.size;
+        if size != claim.size {
+            let what = format!("it has {size} bytes, {} were claimed", claim.size);
+            return Err(Error::Mismatch { key, what });
+        }
+        let hash = match self.folder.clone() {
+            Some(folder) => {
+                let owned = key.clone();
+                blocking("read", &key, move || folder.hash(&owned)).await?
+            }
+            None => {
+                let mut hasher = Sha256::new();
+                let mut pieces = self.get(&key, None).await?;
+                while let Some(piece) = pieces.try_next().await? {
+                    hasher.update(&piece);
+                }
+                schemas::id::hex(&hasher.finalize())
+            }
+        };
+        if hash != claim.sha256 {
+            let what = format!("its SHA-256 is {hash}, {} was claimed", claim.sha256);
+            return Err(Error::Mismatch { key, what });
+        }
+        Ok(key)
+    }
+}
+
+/// A blob that is being written. Dropped before its end, it leaves nothing.
+pub struct Writer {
+    side: Side,
+    written: u64,
+}
+
+enum Side {
+    File(file::Writer),
+    Remote(remote::Writer),
+}
+
+impl Writer {
+    /// Takes the next bytes; waits when the disk or the network is behind.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        self.written += bytes.len() as u64;
+        match &mut self.side {
+            Side::File(file) => file.write(bytes).await,
+            Side::Remote(remote) => remote.write(bytes).await,
+        }
+    }
+
+    /// Bytes taken so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Makes the blob durable and visible, in this order; one of the same name is replaced.
+    pub async fn finish(self) -> Result<Claim, Error> {
+        match self.side {
+            Side::File(file) => file.finish().await,
+            Side::Remote(remote) => remote.finish().await,
+        }
+    }
+
+    /// Gives the blob up; nothing stays.
+    pub async fn abort(self) -> Result<(), Error> {
+        match self.side {
+            Side::File(file) => file.abort().await,
+            Side::Remote(remote) => remote.abort().await,
+        }
+    }
+}
+
+fn claim(key: &str, size: u64, hash: &[u8]) -> Claim {
+    Claim { uri: Blobs::claim_uri(key), size, sha256: schemas::id::hex(hash) }
+}
+
+fn check_range(key: &str, range: &Range<u64>, size: u64) -> Result<(), Error> {
+    if range.start < range.end && range.end <= size {
+        return Ok(());
+    }
+    Err(Error::BadRange { key: key.to_owned(), start: range.start, end: range.end })
+}
+
+/// Does file work where it may block.
+async fn blocking<T: Send + 'static>(
+    doing: &'static str,
+    key: &str,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.map_err(|error| Error::Store { doing, key: key.to_owned(), source: Box::new(error) })?
+}
+
+/// Says which of our errors `error` of the store is.
+fn failed(doing: &'static str, key: &str, error: object_store::Error) -> Error {
+    match error {
+        object_store::Error::NotFound { .. } => Error::NotFound(key.to_owned()),
+        object_store::Error::AlreadyExists { .. } => Error::AlreadyExists(key.to_owned()),
+        other if is_full(&other) => Error::Full,
+        other => Error::Store { doing, key: key.to_owned(), source: Box::new(other) },
+    }
+}
+
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|error| folder::is_full(error.kind())) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

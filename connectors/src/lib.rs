@@ -4,16 +4,20 @@
 //! - [`log`]: topics, partitions, consumer groups; embedded on `redb`
 //! - [`catalog`]: job rows and the tables beside them; embedded on `redb`, in memory for tests
 //! - [`blobs`]: bytes, on `object_store`
+//! - [`embedded`]: all three on one machine, or in memory
 //! - [`clock`]: wall-clock time that tests can move
 
 pub mod blobs;
 pub mod catalog;
 pub mod clock;
+pub mod embedded;
 pub mod log;
+mod store;
 
 pub use blobs::Blobs;
 pub use catalog::Catalog;
 pub use clock::Clock;
+pub use embedded::in_memory;
 pub use log::Log;
 
 use std::sync::Arc;

@@ -1,1 +1,219 @@
-//! Embedded log.
+//! The embedded log: one process owns one file.
+//!
+//! All writes go through one writer, which makes one durable transaction of everything that waits (group commit). Readers
+//! see a record only after that. Groups live in this process; only their committed offsets are stored. Offsets of a
+//! partition have no gaps, and time stamps never fall within one.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::log::{Consumer, Error, From, Log, NewRecord, Progress, Reader, Record, TopicPartition, TopicSpec};
+use crate::store::{self, Fault, OpenError, Store, locked};
+
+mod consumer;
+mod disk;
+mod groups;
+mod reader;
+mod view;
+mod write;
+
+use consumer::Member;
+use disk::{Limits, Stretch};
+use groups::Groups;
+use reader::Tail;
+use view::{Place, Topic, View, Wanted};
+use write::{Request, Shared, Writer};
+
+/// What one delivery holds at most.
+const DELIVERY: Limits = Limits { records: 512, bytes: 1 << 20 };
+/// Memory that `redb` may use for pages, bytes.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// The embedded log.
+pub struct Embedded {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store<Writer>,
+    shared: Arc<Shared>,
+}
+
+impl Embedded {
+    /// Opens the log in the file `path`, making it if it is missing. Fails while another process has it open.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let database = Arc::new(store::open(path, CACHE_BYTES)?);
+        let failed = |fault: Fault| OpenError::File { path: path.to_owned(), source: Box::new(fault) };
+        let shared = share(database, clock).map_err(failed)?;
+        let store = Store::threaded("log", Arc::clone(&shared.database), Writer::new(Arc::clone(&shared)))?;
+        Ok(Self { inner: Arc::new(Inner { store, shared }) })
+    }
+
+    /// A log that is gone with the process.
+    pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let database = Arc::new(store::in_memory()?);
+        let failed = |fault: Fault| OpenError::File { path: ":memory:".into(), source: Box::new(fault) };
+        let shared = share(database, clock).map_err(failed)?;
+        let store = Store::inline(Arc::clone(&shared.database), Writer::new(Arc::clone(&shared)));
+        Ok(Self { inner: Arc::new(Inner { store, shared }) })
+    }
+}
+
+fn share(database: Arc<redb::Database>, clock: Arc<dyn Clock>) -> Result<Arc<Shared>, Fault> {
+    let contents = disk::load(&database)?;
+    let (mut view, mut groups) = (View::default(), Groups::default());
+    for topic in contents.topics {
+        view.put_topic(topic);
+    }
+    for (place, ends) in contents.ends {
+        view.put_ends(place, ends);
+    }
+    for (group, place, offset) in contents.committed {
+        groups.put_committed(&group, place, offset);
+    }
+    Ok(Arc::new(Shared { database, clock, view: Mutex::new(view), groups: Mutex::new(groups) }))
+}
+
+impl Inner {
+    /// Hands a request to the writer and waits for its answer.
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Request) -> Result<T, Error> {
+        let (sender, answer) = oneshot::channel();
+        self.store.submit(request(sender));
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Runs a read where it may block, which in memory is right here.
+    async fn reading<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = Arc::clone(&self.shared);
+        let result = if self.store.blocks() {
+            tokio::task::spawn_blocking(move || read(&shared)).await.map_err(|_| Error::Closed)?
+        } else {
+            read(&shared)
+        };
+        result.map_err(|fault| Error::Store { doing, source: Box::new(fault) })
+    }
+
+    /// What lies at the wanted positions; empty when there is nothing.
+    async fn fetch(&self, wanted: &[Wanted], limits: Limits) -> Result<Vec<Record>, Error> {
+        let found = locked(&self.shared.view).find(wanted, limits);
+        if found.stretches.is_empty() {
+            return Ok(found.records);
+        }
+        let stretches = found.stretches;
+        let mut records =
+            self.reading("read records", move |shared| disk::read(&shared.database, &stretches, limits)).await?;
+        records.extend(found.records);
+        Ok(records)
+    }
+
+    async fn offset_at(&self, place: Place, time_ms: i64) -> Result<i64, Error> {
+        let ends = locked(&self.shared.view).ends(place);
+        self.reading("find an offset", move |shared| disk::offset_at(&shared.database, place, ends, time_ms)).await
+    }
+
+    fn topics(&self, names: &[&str]) -> Result<Vec<Arc<Topic>>, Error> {
+        let view = locked(&self.shared.view);
+        let mut topics: Vec<Arc<Topic>> = Vec::with_capacity(names.len());
+        for name in names {
+            if !topics.iter().any(|topic| topic.name == *name) {
+                topics.push(view.topic(name)?);
+            }
+        }
+        Ok(topics)
+    }
+}
+
+#[async_trait]
+impl Log for Embedded {
+    async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), Error> {
+        if let Some(spec) = topics.iter().find(|spec| spec.partitions == 0 || spec.name.is_empty()) {
+            let why = format!("topic `{}` needs a name and at least one partition", spec.name);
+            return Err(Error::Store { doing: "make topics", source: why.into() });
+        }
+        let specs = topics.to_vec();
+        self.inner.ask(|answer| Request::Topics { specs, refused: None, answer: Some(answer) }).await
+    }
+
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<(TopicPartition, i64)>, Error> {
+        {
+            let view = locked(&self.inner.shared.view);
+            for record in &records {
+                view.topic(&record.topic)?;
+            }
+        }
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let placed = Vec::with_capacity(records.len());
+        self.inner.ask(|answer| Request::Append { records, placed, answer: Some(answer) }).await
+    }
+
+    async fn join(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, Error> {
+        let topics = self.inner.topics(topics)?;
+        Ok(Box::new(Member::join(Arc::clone(&self.inner), group, topics)))
+    }
+
+    async fn tail(&self, topics: &[&str], from: From) -> Result<Box<dyn Reader>, Error> {
+        let topics = self.inner.topics(topics)?;
+        Ok(Box::new(Tail::open(Arc::clone(&self.inner), topics, from).await?))
+    }
+
+    async fn read(&self, at: &TopicPartition, offset: i64, limit: usize) -> Result<Vec<Record>, Error> {
+        let topic = locked(&self.inner.shared.view).topic(&at.topic)?;
+        if at.partition >= topic.partitions {
+            return Err(Error::UnknownTopic(format!("{}/{}", at.topic, at.partition)));
+        }
+        let place = (topic.id, at.partition);
+        let ends = locked(&self.inner.shared.view).ends(place);
+        let from = offset.max(ends.first);
+        if from >= ends.next || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let stretches = [Stretch { topic: at.topic.clone(), place, from, until: ends.next }];
+        let limits = Limits { records: limit, bytes: usize::MAX };
+        self.inner.reading("read records", move |shared| disk::read(&shared.database, &stretches, limits)).await
+    }
+
+    async fn progress(&self, group: &str, topics: &[&str]) -> Result<Vec<Progress>, Error> {
+        let mut all = Vec::new();
+        for topic in self.inner.topics(topics)? {
+            for place in topic.places() {
+                let ends = locked(&self.inner.shared.view).ends(place);
+                let committed = locked(&self.inner.shared.groups).committed(group, place);
+                let committed = committed.unwrap_or(ends.first).max(ends.first);
+                let oldest_pending_ms = if committed < ends.next {
+                    let read = move |shared: &Shared| disk::timestamp_at(&shared.database, place, committed, ends.next);
+                    self.inner.reading("read a time stamp", read).await?
+                } else {
+                    None
+                };
+                all.push(Progress { at: topic.at(place.1), committed, end: ends.next, oldest_pending_ms });
+            }
+        }
+        Ok(all)
+    }
+
+    async fn enforce_retention(&self) -> Result<(), Error> {
+        while self.inner.ask(|answer| Request::Retain { more: false, answer: Some(answer) }).await? {}
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        // A commit is worth its flush only when the last one failed; otherwise the writers keep testing the disk.
+        if self.inner.store.is_healthy() {
+            return self
+                .inner
+                .reading("read", |shared| Ok(drop(redb::ReadableDatabase::begin_read(&*shared.database)?)))
+                .await;
+        }
+        self.inner.ask(|answer| Request::Probe { answer: Some(answer) }).await
+    }
+}

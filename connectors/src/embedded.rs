@@ -1,0 +1,46 @@
+//! All doors on one machine: a folder that one process owns, or memory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::{Blobs, Doors, blobs, catalog, log};
+
+pub use crate::store::OpenError;
+
+/// The doors cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log cannot be opened.
+    #[error("open the log")]
+    Log(#[source] OpenError),
+    /// The catalog cannot be opened.
+    #[error("open the catalog")]
+    Catalog(#[source] OpenError),
+    /// The blob store cannot be opened.
+    #[error("open the blob store")]
+    Blobs(#[source] blobs::Error),
+    /// Another process owns the folder.
+    #[error(transparent)]
+    InUse(OpenError),
+}
+
+/// Opens the doors in `data`, making what is missing: `log.redb`, `catalog.redb` and the folder `blobs`.
+///
+/// Fails with [`Error::InUse`] while another process has them open.
+pub fn open(data: &Path, clock: Arc<dyn Clock>) -> Result<Doors, Error> {
+    let log = log::embedded::Embedded::open(&data.join("log.redb"), Arc::clone(&clock))
+        .map_err(|error| if matches!(error, OpenError::InUse(_)) { Error::InUse(error) } else { Error::Log(error) })?;
+    let catalog = catalog::embedded::Embedded::open(&data.join("catalog.redb")).map_err(|error| {
+        if matches!(error, OpenError::InUse(_)) { Error::InUse(error) } else { Error::Catalog(error) }
+    })?;
+    let blobs = Blobs::in_folder(&data.join("blobs")).map_err(Error::Blobs)?;
+    Ok(Doors { log: Arc::new(log), catalog: Arc::new(catalog), blobs, clock })
+}
+
+/// Doors that are gone with the process. They never wait for a disk, so simulated time stands still while they work.
+pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Doors, Error> {
+    let log = log::embedded::Embedded::in_memory(Arc::clone(&clock)).map_err(Error::Log)?;
+    let catalog = catalog::embedded::Embedded::in_memory().map_err(Error::Catalog)?;
+    Ok(Doors { log: Arc::new(log), catalog: Arc::new(catalog), blobs: Blobs::in_memory(), clock })
+}

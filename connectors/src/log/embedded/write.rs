@@ -1,0 +1,330 @@
+//! Everything that changes the log, one transaction at a time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use redb::{Database, ReadableTable, Table, WriteTransaction};
+use tokio::sync::oneshot;
+
+use super::disk::{self, COMMITTED, ENDS, RECORDS, TOPICS};
+use super::groups::{Groups, Owner};
+use super::view::{Ends, Place, Topic, View};
+use crate::clock::Clock;
+use crate::log::{Error, NewRecord, Record, TopicPartition, TopicSpec};
+use crate::store::{Batch, Fault, locked};
+
+/// Records that one step of retention drops at most, so that appends never wait long for it.
+const DROPPED_AT_ONCE: usize = 2048;
+
+/// What readers and the writer share.
+pub(super) struct Shared {
+    pub(super) database: Arc<Database>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) view: Mutex<View>,
+    pub(super) groups: Mutex<Groups>,
+}
+
+type Answer<T> = Option<oneshot::Sender<Result<T, Error>>>;
+
+/// A wish with the way to answer it, and what came of it until the commit.
+pub(super) enum Request {
+    Append {
+        records: Vec<NewRecord>,
+        placed: Vec<(TopicPartition, i64)>,
+        answer: Answer<Vec<(TopicPartition, i64)>>,
+    },
+    Topics {
+        specs: Vec<TopicSpec>,
+        refused: Option<Error>,
+        answer: Answer<()>,
+    },
+    Commit {
+        group: String,
+        offsets: Vec<Commit>,
+        refused: Option<Error>,
+        answer: Answer<()>,
+    },
+    /// Answers whether there is more to drop.
+    Retain {
+        more: bool,
+        answer: Answer<bool>,
+    },
+    /// Proves that commits work.
+    Probe {
+        answer: Answer<()>,
+    },
+}
+
+/// An offset that a member commits.
+pub(super) struct Commit {
+    pub(super) at: TopicPartition,
+    pub(super) place: Place,
+    pub(super) owner: Owner,
+    pub(super) offset: i64,
+}
+
+/// The writing side of the log.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    staged: Staged,
+}
+
+/// What readers get to see after the commit.
+#[derive(Default)]
+struct Staged {
+    topics: HashMap<String, Arc<Topic>>,
+    ends: HashMap<Place, Ends>,
+    fresh: Vec<(Place, Record)>,
+    committed: Vec<(String, Place, i64)>,
+}
+
+type Records<'t> = Table<'t, (u32, u32, i64), &'static [u8]>;
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, staged: Staged::default() }
+    }
+
+    fn topic(&self, name: &str) -> Result<Arc<Topic>, Error> {
+        match self.staged.topics.get(name) {
+            Some(topic) => Ok(Arc::clone(topic)),
+            None => locked(&self.shared.view).topic(name),
+        }
+    }
+
+    fn ends(&self, place: Place) -> Ends {
+        self.staged.ends.get(&place).copied().unwrap_or_else(|| locked(&self.shared.view).ends(place))
+    }
+
+    fn append(
+        &mut self,
+        table: &mut Records<'_>,
+        records: &mut Vec<NewRecord>,
+        placed: &mut Vec<(TopicPartition, i64)>,
+    ) -> Result<(), Fault> {
+        for record in records.drain(..) {
+            // The caller has looked the topic up already, and topics are never removed.
+            let topic = self.topic(&record.topic).map_err(Fault::new)?;
+            let partition = u32::try_from(record.spread % u64::from(topic.partitions)).unwrap_or_default();
+            let place = (topic.id, partition);
+            let mut ends = self.ends(place);
+            let timestamp_ms = self.shared.clock.now_ms().max(ends.last_ms);
+            let offset = ends.next;
+            let stored = disk::encode(&record, timestamp_ms);
+            table.insert((place.0, place.1, offset), stored.as_slice())?;
+            ends.next += 1;
+            ends.bytes += stored.len() as u64;
+            ends.last_ms = timestamp_ms;
+            self.staged.ends.insert(place, ends);
+            let at = topic.at(partition);
+            placed.push((at.clone(), offset));
+            let NewRecord { key, value, headers, .. } = record;
+            let (key, value) = (own(key), own(value));
+            let headers = headers.into_iter().map(|(name, value)| (name, own(value))).collect();
+            self.staged.fresh.push((place, Record { at, offset, timestamp_ms, key, value, headers }));
+        }
+        Ok(())
+    }
+
+    fn topics(&mut self, transaction: &WriteTransaction, specs: &[TopicSpec]) -> Result<Option<Error>, Fault> {
+        for spec in specs {
+            match self.topic(&spec.name) {
+                Ok(topic) if topic.partitions != spec.partitions => {
+                    let (found, wanted) = (topic.partitions, spec.partitions);
+                    return Ok(Some(Error::Partitions { topic: spec.name.clone(), found, wanted }));
+                }
+                _ => {}
+            }
+        }
+        let mut table = transaction.open_table(TOPICS)?;
+        for spec in specs {
+            let topic = match self.topic(&spec.name) {
+                Ok(topic) if topic.retention == spec.retention => continue,
+                Ok(topic) => Topic { retention: spec.retention, ..(*topic).clone() },
+                Err(_) => {
+                    let known = locked(&self.shared.view).all_topics();
+                    let ids = known.iter().chain(self.staged.topics.values()).map(|topic| topic.id);
+                    let id = ids.max().map_or(0, |id| id + 1);
+                    Topic { id, name: spec.name.clone(), partitions: spec.partitions, retention: spec.retention }
+                }
+            };
+            let row = serde_json::to_vec(&disk::TopicRow::of(&topic))?;
+            table.insert(topic.name.as_str(), row.as_slice())?;
+            self.staged.topics.insert(topic.name.clone(), Arc::new(topic));
+        }
+        Ok(None)
+    }
+
+    fn commit(
+        &mut self,
+        transaction: &WriteTransaction,
+        group: &str,
+        offsets: &[Commit],
+    ) -> Result<Option<Error>, Fault> {
+        let groups = locked(&self.shared.groups);
+        if let Some(foreign) = offsets.iter().find(|one| !groups.is_owner(group, one.place, one.owner)) {
+            return Ok(Some(Error::NotOwner(foreign.at.clone())));
+        }
+        drop(groups);
+        let mut table = transaction.open_table(COMMITTED)?;
+        for one in offsets {
+            table.insert((group, one.place.0, one.place.1), one.offset)?;
+            self.staged.committed.push((group.to_owned(), one.place, one.offset));
+        }
+        Ok(None)
+    }
+
+    /// Drops a bounded number of old records; answers whether there may be more.
+    fn retain(&mut self, table: &mut Records<'_>) -> Result<bool, Fault> {
+        let now = self.shared.clock.now_ms();
+        let mut budget = DROPPED_AT_ONCE;
+        let topics = locked(&self.shared.view).all_topics();
+        for topic in topics {
+            let oldest = topic.retention.max_age_ms.map_or(i64::MIN, |age| now.saturating_sub(age));
+            let most = topic.retention.max_bytes.unwrap_or(u64::MAX);
+            for place in topic.places() {
+                let before = self.ends(place);
+                let mut ends = before;
+                for entry in table.range((place.0, place.1, ends.first)..(place.0, place.1, ends.next))? {
+                    let (key, stored) = entry?;
+                    let stored = stored.value();
+                    if disk::timestamp(stored)? >= oldest && ends.bytes <= most {
+                        break;
+                    }
+                    if budget == 0 {
+                        break;
+                    }
+                    budget -= 1;
+                    ends.bytes = ends.bytes.saturating_sub(stored.len() as u64);
+                    ends.first = key.value().2 + 1;
+                }
+                self.drop_until(table, place, before, ends)?;
+                if budget == 0 {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn drop_until(&mut self, table: &mut Records<'_>, place: Place, before: Ends, after: Ends) -> Result<(), Fault> {
+        if after.first > before.first {
+            table.retain_in((place.0, place.1, before.first)..(place.0, place.1, after.first), |_, _| false)?;
+            self.staged.ends.insert(place, after);
+        }
+        Ok(())
+    }
+
+    /// Shows readers what has become durable.
+    fn publish(&mut self) {
+        let staged = std::mem::take(&mut self.staged);
+        if !staged.committed.is_empty() {
+            let mut groups = locked(&self.shared.groups);
+            for (group, place, offset) in staged.committed {
+                groups.put_committed(&group, place, offset);
+            }
+        }
+        let mut view = locked(&self.shared.view);
+        for topic in staged.topics.into_values() {
+            view.put_topic((*topic).clone());
+        }
+        for (place, ends) in staged.ends {
+            view.put_ends(place, ends);
+        }
+        let mut grown: Vec<u32> = Vec::new();
+        for (place, record) in staged.fresh {
+            if !grown.contains(&place.0) {
+                grown.push(place.0);
+            }
+            view.put_recent(place, record);
+        }
+        for topic in grown {
+            view.ring(topic);
+        }
+    }
+}
+
+/// A small part of a big buffer must not keep the whole buffer in memory.
+fn own(bytes: Bytes) -> Bytes {
+    if bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) }
+}
+
+impl Batch for Writer {
+    type Request = Request;
+
+    fn weight(request: &Request) -> usize {
+        match request {
+            Request::Append { records, .. } => records.iter().map(disk::size).sum(),
+            Request::Topics { .. } | Request::Commit { .. } | Request::Retain { .. } | Request::Probe { .. } => 64,
+        }
+    }
+
+    fn write(&mut self, transaction: &WriteTransaction, requests: &mut [Request]) -> Result<(), Fault> {
+        self.staged = Staged::default();
+        for request in requests.iter_mut() {
+            if let Request::Topics { specs, refused, .. } = request {
+                *refused = self.topics(transaction, specs)?;
+            }
+        }
+        let mut records_table = transaction.open_table(RECORDS)?;
+        for request in requests {
+            match request {
+                Request::Append { records, placed, .. } => self.append(&mut records_table, records, placed)?,
+                Request::Commit { group, offsets, refused, .. } => {
+                    *refused = self.commit(transaction, group, offsets)?;
+                }
+                Request::Retain { more, .. } => *more = self.retain(&mut records_table)?,
+                Request::Topics { .. } | Request::Probe { .. } => {}
+            }
+        }
+        if !self.staged.ends.is_empty() {
+            let mut table = transaction.open_table(ENDS)?;
+            for (place, ends) in &self.staged.ends {
+                table.insert(*place, ends.row())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, requests: Vec<Request>, outcome: Result<(), Fault>) {
+        match &outcome {
+            Ok(()) => self.publish(),
+            Err(_) => self.staged = Staged::default(),
+        }
+        for request in requests {
+            match request {
+                Request::Append { placed, mut answer, .. } => {
+                    reply(&mut answer, &outcome, "append records", None, placed);
+                }
+                Request::Topics { refused, mut answer, .. } => {
+                    reply(&mut answer, &outcome, "make topics", refused, ());
+                }
+                Request::Commit { refused, mut answer, .. } => {
+                    reply(&mut answer, &outcome, "commit offsets", refused, ());
+                }
+                Request::Retain { more, mut answer } => {
+                    reply(&mut answer, &outcome, "drop old records", None, more);
+                }
+                Request::Probe { mut answer } => reply(&mut answer, &outcome, "write", None, ()),
+            }
+        }
+    }
+}
+
+fn reply<T>(
+    answer: &mut Answer<T>,
+    outcome: &Result<(), Fault>,
+    doing: &'static str,
+    refused: Option<Error>,
+    value: T,
+) {
+    let Some(answer) = answer.take() else { return };
+    let result = match (outcome, refused) {
+        (Err(fault), _) => Err(Error::Store { doing, source: Box::new(fault.clone()) }),
+        (Ok(()), Some(refused)) => Err(refused),
+        (Ok(()), None) => Ok(value),
+    };
+    // Whoever has stopped waiting does not want the answer.
+    let _ = answer.send(result);
+}

@@ -1,0 +1,277 @@
+//! One writer that turns many small writes into few durable transactions of `redb`.
+//!
+//! Requests that arrive while a transaction is being flushed share the next one, so that a flush is paid once for all of
+//! them. An answer is given only after the commit.
+
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use redb::{Database, WriteTransaction};
+
+/// Requests of one transaction at most.
+const MAX_REQUESTS: usize = 4096;
+/// Weight of one transaction at most, bytes.
+const MAX_WEIGHT: usize = 8 << 20;
+
+/// What went wrong below; shared by everybody whose write was in the same transaction.
+#[derive(Clone)]
+pub(crate) struct Fault(Arc<dyn Error + Send + Sync>);
+
+impl Fault {
+    /// A fault that `redb` knows nothing of.
+    pub(crate) fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Arc::from(source.into()))
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+macro_rules! fault_from {
+    ($($kind:ty),*) => {$(
+        impl From<$kind> for Fault {
+            fn from(source: $kind) -> Self {
+                Self(Arc::new(source))
+            }
+        }
+    )*};
+}
+
+fault_from!(
+    redb::StorageError,
+    redb::TableError,
+    redb::TransactionError,
+    redb::CommitError,
+    redb::DatabaseError,
+    serde_json::Error
+);
+
+/// The file of a door cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// One process owns the files of a folder at a time.
+    #[error("folder {} is in use by another process: stop it, or choose another folder", .0.display())]
+    InUse(PathBuf),
+    /// A folder cannot be made.
+    #[error("make folder {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file cannot be read or made.
+    #[error("open {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// Opens the database at `path`, making it and its folder if they are missing.
+pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let failed = |source: Fault| OpenError::File { path: path.to_owned(), source: Box::new(source) };
+    std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder { folder: folder.to_owned(), source })?;
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes);
+    if !path.exists() {
+        // A crash while the file is being laid out must not leave half a database under its final name.
+        let staged = path.with_extension("new");
+        match std::fs::remove_file(&staged) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(Fault::new(error))),
+            _ => {}
+        }
+        drop(builder.create(&staged).map_err(|error| failed(error.into()))?);
+        std::fs::rename(&staged, path)
+            .and_then(|()| std::fs::File::open(folder)?.sync_all())
+            .map_err(|error| failed(Fault::new(error)))?;
+    }
+    builder.open(path).map_err(|error| match error {
+        redb::DatabaseError::DatabaseAlreadyOpen | redb::DatabaseError::LockProtocolMismatch => {
+            OpenError::InUse(folder.to_owned())
+        }
+        other => failed(other.into()),
+    })
+}
+
+/// A database that lives as long as the process.
+pub(crate) fn in_memory() -> Result<Database, OpenError> {
+    Database::builder()
+        .create_with_backend(redb::backends::InMemoryBackend::new())
+        .map_err(|error| OpenError::File { path: PathBuf::from(":memory:"), source: Box::new(error) })
+}
+
+/// What is written together.
+pub(crate) trait Batch: Send + 'static {
+    /// One caller's wish, with the way to answer it.
+    type Request: Send + 'static;
+
+    /// Bytes that the request will write, roughly.
+    fn weight(request: &Self::Request) -> usize;
+
+    /// Writes all requests into `transaction`.
+    fn write(&mut self, transaction: &WriteTransaction, requests: &mut [Self::Request]) -> Result<(), Fault>;
+
+    /// Answers all requests, after the commit or its failure.
+    fn settle(&mut self, requests: Vec<Self::Request>, outcome: Result<(), Fault>);
+}
+
+/// Where writes of one database queue.
+pub(crate) struct Store<B: Batch> {
+    side: Side<B>,
+    healthy: Arc<AtomicBool>,
+}
+
+enum Side<B: Batch> {
+    /// Flushing blocks, so a thread of its own does it.
+    Thread { queue: Option<Sender<B::Request>>, thread: Option<JoinHandle<()>> },
+    /// Memory needs no flush: the caller writes at once, which keeps simulated time still meanwhile.
+    Inline { committer: Mutex<Committer<B>> },
+}
+
+impl<B: Batch> Store<B> {
+    /// A writer thread called `name`.
+    pub(crate) fn threaded(name: &str, database: Arc<Database>, batch: B) -> Result<Self, OpenError> {
+        let healthy = Arc::new(AtomicBool::new(true));
+        let mut committer = Committer { database, batch, healthy: Arc::clone(&healthy) };
+        let (queue, requests) = channel();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || serve(&mut committer, &requests))
+            .map_err(|source| OpenError::File { path: PathBuf::from(name), source: Box::new(source) })?;
+        Ok(Self { side: Side::Thread { queue: Some(queue), thread: Some(thread) }, healthy })
+    }
+
+    /// A writer without a thread.
+    pub(crate) fn inline(database: Arc<Database>, batch: B) -> Self {
+        let healthy = Arc::new(AtomicBool::new(true));
+        let committer = Mutex::new(Committer { database, batch, healthy: Arc::clone(&healthy) });
+        Self { side: Side::Inline { committer }, healthy }
+    }
+
+    /// Queues `request`. A request that can no longer be served is dropped, which its caller sees.
+    pub(crate) fn submit(&self, request: B::Request) {
+        match &self.side {
+            Side::Thread { queue, .. } => {
+                if let Some(queue) = queue {
+                    let _ = queue.send(request);
+                }
+            }
+            Side::Inline { committer } => locked(committer).commit(vec![request]),
+        }
+    }
+
+    /// Whether the last commit went well.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Acquire)
+    }
+
+    /// Whether waiting for the store may block a thread.
+    pub(crate) fn blocks(&self) -> bool {
+        matches!(self.side, Side::Thread { .. })
+    }
+}
+
+impl<B: Batch> Drop for Store<B> {
+    fn drop(&mut self) {
+        if let Side::Thread { queue, thread } = &mut self.side {
+            drop(queue.take());
+            if let Some(thread) = thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Locks `mutex`; what a panicking holder left behind is whole, because each critical section changes it in one step.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Committer<B> {
+    database: Arc<Database>,
+    batch: B,
+    healthy: Arc<AtomicBool>,
+}
+
+impl<B: Batch> Committer<B> {
+    fn commit(&mut self, mut requests: Vec<B::Request>) {
+        let outcome = self.try_commit(&mut requests);
+        if let Err(fault) = &outcome {
+            tracing::error!(error = %fault, "a transaction failed");
+        }
+        self.healthy.store(outcome.is_ok(), Ordering::Release);
+        self.batch.settle(requests, outcome);
+    }
+
+    fn try_commit(&mut self, requests: &mut [B::Request]) -> Result<(), Fault> {
+        let transaction = self.database.begin_write()?;
+        self.batch.write(&transaction, requests)?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn serve<B: Batch>(committer: &mut Committer<B>, queue: &Receiver<B::Request>) {
+    let mut last = (1, Duration::ZERO);
+    while let Ok(first) = queue.recv() {
+        let begun = Instant::now();
+        let requests = gather::<B>(first, queue, last);
+        let count = requests.len();
+        let flushing = Instant::now();
+        committer.commit(requests);
+        last = (count, flushing.elapsed());
+        tracing::trace!(count, waited = ?(flushing - begun), took = ?last.1, "committed");
+    }
+}
+
+/// Takes what is queued. Callers that have just been answered together often come back together, so a fraction of a
+/// commit is spent on waiting for as many as came last time; a lone caller never waits.
+fn gather<B: Batch>(first: B::Request, queue: &Receiver<B::Request>, last: (usize, Duration)) -> Vec<B::Request> {
+    let (expected, took) = last;
+    let mut weight = B::weight(&first);
+    let mut requests = vec![first];
+    let deadline = Instant::now() + took / 4;
+    while requests.len() < MAX_REQUESTS && weight < MAX_WEIGHT {
+        let next = match queue.try_recv() {
+            Ok(next) => Some(next),
+            Err(_) if requests.len() < expected => {
+                match queue.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                    Ok(next) => Some(next),
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+                }
+            }
+            Err(_) => None,
+        };
+        let Some(next) = next else { break };
+        weight += B::weight(&next);
+        requests.push(next);
+    }
+    requests
+}
