@@ -8,7 +8,7 @@ pub struct Claim {
     /// `blob:<key>` for a key of the configured store, or the full address of an object inside it (`s3://…`, `file://…`).
     pub uri: String,
     /// Bytes.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub size: u64,
     /// SHA-256 of the bytes, 64 lower-case hex digits.
     pub sha256: String,

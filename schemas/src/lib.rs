@@ -7,6 +7,7 @@
 //! - [`claim`]: what an event says about bytes
 //! - [`source`]: what probe learned about an upload
 //! - [`ladder`]: rungs and the boxes they fit into
+//! - [`field`]: how single fields are spelled on the wire
 //! - [`event`]: the trait of all events; one file under `event/` per topic
 //! - [`wire`]: Avro with Confluent framing, the only place that names `apache_avro`
 //! - [`topic`]: the topic files
@@ -16,6 +17,7 @@
 
 pub mod claim;
 pub mod event;
+pub mod field;
 pub mod id;
 pub mod job;
 pub mod ladder;

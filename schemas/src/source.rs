@@ -62,7 +62,7 @@ pub struct VideoTrack {
     /// Presentation time at which the last frame ends, ticks.
     pub end: i64,
     /// Frames that the container's index promises; what a decoder presents may differ.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub frames: u64,
     /// Longest distance between two frames, ticks; decides whether frames may be reordered.
     pub longest_gap: i64,

@@ -294,13 +294,6 @@ mod tests {
     }
 
     #[test]
-    fn what_rows_are_folded_from_is_kept_for_good() {
-        for name in crate::job::JobEvent::TOPICS {
-            assert_eq!(find(name).unwrap().retention, Retention { max_age_ms: None, max_bytes: None }, "{name}");
-        }
-    }
-
-    #[test]
     fn dead_letters_are_named_for_their_stage() {
         let topic = dead_letters("transcode");
         assert_eq!((topic.name.as_str(), topic.partitions, topic.schema()), ("transcode.dlq", 1, None));

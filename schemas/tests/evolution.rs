@@ -1,5 +1,7 @@
 //! Schemas may grow, but every version must read what every other has written.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use schemas::topic::{self, Topic, Version};

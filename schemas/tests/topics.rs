@@ -1,5 +1,7 @@
 //! Walks all topic files: every schema, every example, and whether the Rust structs say the same.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -216,5 +218,13 @@ fn no_file_is_left_out() {
             let named = topic.examples.iter().filter_map(|path| path.strip_prefix(&format!("{below}/")));
             assert_eq!(on_disk, named.map(str::to_owned).collect(), "{}", topic.name);
         }
+    }
+}
+
+#[test]
+fn what_rows_are_folded_from_is_kept_for_good() {
+    for name in schemas::job::JobEvent::TOPICS {
+        let retention = topic::find(name).unwrap().retention;
+        assert_eq!((retention.max_age_ms, retention.max_bytes), (None, None), "{name}");
     }
 }

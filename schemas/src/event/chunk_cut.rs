@@ -41,10 +41,10 @@ pub struct ChunkCut {
     /// Keyframe to start decoding from, ticks; absent: from the beginning.
     pub decode_from: Option<i64>,
     /// Frames expected, from the index, to weigh progress with.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub weight: u64,
     /// Sum of all weights of the plan.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub total_weight: u64,
     /// The rungs to encode; empty for audio.
     pub rungs: Vec<Rung>,

@@ -9,17 +9,17 @@ use crate::{Claim, JobId, TaskKey};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fragment {
     /// Where it begins in the blob, bytes.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub offset: u64,
     /// Its length, bytes.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub size: u64,
     /// Bytes of the `moof` and of the `mdat` header, after which the samples begin.
     pub header: u32,
     /// Time of its first sample, ticks of the rendition's timescale, zero at the beginning of the output.
     pub start: i64,
     /// Its length, ticks.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub duration: u64,
     /// Samples in it.
     pub samples: u32,
@@ -33,7 +33,7 @@ pub struct ChunkRendition {
     /// The fragments, one after the other.
     pub blob: Claim,
     /// CMAF initialisation segment (`ftyp` and `moov`), byte-equal for all chunks of the rendition.
-    #[serde(with = "crate::wire::as_bytes")]
+    #[serde(with = "crate::field::as_bytes")]
     pub init: Vec<u8>,
     /// RFC 6381 name, such as `avc1.64001f`.
     pub codec: String,
@@ -42,10 +42,10 @@ pub struct ChunkRendition {
     /// The fragments of the blob, in order.
     pub fragments: Vec<Fragment>,
     /// Sample table, see [`crate::manifest::samples`].
-    #[serde(with = "crate::wire::as_bytes")]
+    #[serde(with = "crate::field::as_bytes")]
     pub samples: Vec<u8>,
     /// Frames encoded (AAC packets for audio).
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub frames: u64,
     /// Presentation time of the first frame, ticks.
     pub first_pts: i64,
@@ -71,20 +71,20 @@ pub struct ChunkTranscoded {
     /// The task that made it.
     pub task: TaskKey,
     /// Frames that the decoder presented inside the range (decoded PCM samples for audio).
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub frames_in: u64,
     /// Packets or frames that were damaged and concealed.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub damaged: u64,
     /// Frames of the plan that the chunk stands for.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub weight: u64,
     /// One entry per rung, best first; exactly one for audio.
     pub renditions: Vec<ChunkRendition>,
     /// Library versions that made it.
     pub encoder: String,
     /// Milliseconds of wall time that the work took.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub took_ms: u64,
     /// Who did it.
     pub worker: String,

@@ -35,13 +35,13 @@ pub struct JobProgress {
     /// Units that the stage has in this job, as far as is known.
     pub units: u32,
     /// Work finished of this unit, in frames.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub done: u64,
     /// Work of this unit, in frames.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub weight: u64,
     /// Work of the whole job, in frames; 0 when not known yet.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub total_weight: u64,
     /// Whether the job can be watched, at least its beginning.
     pub playable: bool,

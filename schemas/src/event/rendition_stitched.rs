@@ -19,16 +19,16 @@ pub struct RenditionStitched {
     /// Height in pixels.
     pub height: u32,
     /// Mean bits per second of the video with its audio.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub bitrate_bps: u64,
     /// Bytes of the progressive file.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub bytes: u64,
     /// Frames.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub frames: u64,
     /// Microseconds.
-    #[serde(with = "crate::wire::as_long")]
+    #[serde(with = "crate::field::as_long")]
     pub duration_us: u64,
     /// The manifest that lists every byte of it.
     pub manifest: Claim,

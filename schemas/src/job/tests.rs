@@ -124,14 +124,17 @@ fn fold(records: &[(usize, i64)]) -> JobRow {
     row
 }
 
+/// Where records lie: number of the topic and offset.
+type Records = Vec<(usize, i64)>;
+
 /// Records of up to `kinds` topics, and the same in another order with some of them repeated.
-fn told_twice(kinds: usize) -> impl Strategy<Value = (Vec<(usize, i64)>, Vec<(usize, i64)>)> {
+fn told_twice(kinds: usize) -> impl Strategy<Value = (Records, Records)> {
     prop::collection::vec((0..kinds, 0i64..12), 0..40).prop_flat_map(|records| {
         let repeated = prop::collection::vec(any::<bool>(), records.len()).prop_map({
             let records = records.clone();
             move |again| {
                 let more = records.iter().zip(again).filter_map(|(record, again)| again.then_some(*record));
-                records.iter().copied().chain(more).collect::<Vec<_>>()
+                records.iter().copied().chain(more).collect::<Records>()
             }
         });
         (Just(records), repeated.prop_shuffle())

@@ -215,8 +215,8 @@ pub fn rfc3339(unix_ms: i64) -> String {
 fn progress(state: State, live: &Live) -> f64 {
     match state {
         State::Ready => 1.0,
-        // A number that is none compares as nothing and becomes 0.
-        _ => ((live.progress.max(0.0).min(0.999)) * 1000.0).floor() / 1000.0,
+        _ if live.progress.is_nan() => 0.0,
+        _ => (live.progress.clamp(0.0, 0.999) * 1000.0).floor() / 1000.0,
     }
 }
 

@@ -33,8 +33,11 @@ impl Codec {
     }
 }
 
-struct Codecs {
-    by_id: HashMap<i32, Codec>,
+/// All codecs.
+pub(super) struct Codecs {
+    /// By schema id.
+    pub(super) by_id: HashMap<i32, Codec>,
+    /// Id of the newest schema by topic.
     newest: HashMap<&'static str, i32>,
 }
 
@@ -52,45 +55,44 @@ pub(super) fn newest(topic: &str) -> Result<&'static Codec, Error> {
 
 fn codecs() -> Result<&'static Codecs, Error> {
     static CODECS: OnceLock<Result<Codecs, String>> = OnceLock::new();
-    CODECS.get_or_init(|| build(topic::all())).as_ref().map_err(|detail| Error::Schema(detail.clone()))
+    CODECS.get_or_init(|| build(topic::all(), schemas()?)).as_ref().map_err(|detail| Error::Schema(detail.clone()))
 }
 
 /// The schemas live as long as the process, and so do the codecs that borrow them.
-fn schemas(topics: &'static [topic::Topic]) -> Result<&'static HashMap<i32, Schema>, String> {
+fn schemas() -> Result<&'static HashMap<i32, Schema>, String> {
     static SCHEMAS: OnceLock<Result<HashMap<i32, Schema>, String>> = OnceLock::new();
-    let parsed = SCHEMAS.get_or_init(|| {
-        let versions = topics.iter().flat_map(|topic| &topic.versions);
-        versions
-            .map(|version| {
-                let schema = Schema::parse_str(version.text).map_err(|error| format!("{}: {error}", version.file))?;
-                Ok((version.id, schema))
-            })
-            .collect()
-    });
-    parsed.as_ref().map_err(Clone::clone)
+    SCHEMAS.get_or_init(|| parse(topic::all())).as_ref().map_err(Clone::clone)
 }
 
-fn build(topics: &'static [topic::Topic]) -> Result<Codecs, String> {
+/// Parses every version of every topic; answers them by id.
+pub(super) fn parse(topics: &[topic::Topic]) -> Result<HashMap<i32, Schema>, String> {
+    let mut schemas = HashMap::new();
+    for version in topics.iter().flat_map(|topic| &topic.versions) {
+        let schema = Schema::parse_str(version.text).map_err(|error| format!("{}: {error}", version.file))?;
+        if schemas.insert(version.id, schema).is_some() {
+            return Err(format!("{}: schema id {} is taken", version.file, version.id));
+        }
+    }
+    Ok(schemas)
+}
+
+/// Makes a codec of every version of every topic.
+pub(super) fn build(topics: &'static [topic::Topic], schemas: &'static HashMap<i32, Schema>) -> Result<Codecs, String> {
     // Takes effect on its first call only; nothing else in a process of ours decodes Avro.
     apache_avro::util::max_allocation_bytes(MAX_FIELD_BYTES);
-    let schemas = schemas(topics)?;
+    let find = |version: &topic::Version| schemas.get(&version.id).ok_or(format!("{} is not parsed", version.file));
     let mut codecs = Codecs { by_id: HashMap::new(), newest: HashMap::new() };
     for topic in topics {
         let Some(newest) = topic.newest() else { continue };
         codecs.newest.insert(&topic.name, newest.id);
-        let newest_schema = schemas.get(&newest.id).ok_or("no schema")?;
         for version in &topic.versions {
             let refuse = |error: apache_avro::Error| format!("{}: {error}", version.file);
-            let schema = schemas.get(&version.id).ok_or("no schema")?;
+            let schema = find(version)?;
+            let resolved = if version.id == newest.id { None } else { Some(find(newest)?) };
             let writer = GenericDatumWriter::builder(schema).build().map_err(refuse)?;
-            let reader = GenericDatumReader::builder(schema)
-                .maybe_reader_schema((version.id != newest.id).then_some(newest_schema))
-                .build()
-                .map_err(refuse)?;
+            let reader = GenericDatumReader::builder(schema).maybe_reader_schema(resolved).build().map_err(refuse)?;
             let codec = Codec { id: version.id, topic: &topic.name, schema, newest: newest.id, writer, reader };
-            if codecs.by_id.insert(version.id, codec).is_some() {
-                return Err(format!("{}: schema id {} is taken", version.file, version.id));
-            }
+            codecs.by_id.insert(version.id, codec);
         }
     }
     Ok(codecs)

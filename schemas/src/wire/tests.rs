@@ -58,6 +58,44 @@ fn counts_beyond_a_long_are_refused_in_both_directions() {
     assert!(decode::<JobProgress>(&negative).unwrap_err().to_string().contains("negative"));
 }
 
+/// `job.deleted` as a later version of the program may know it.
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename = "JobDeleted")]
+struct SignedDelete {
+    job: JobId,
+    at: i64,
+    by: Option<String>,
+}
+
+#[test]
+fn values_of_an_older_version_are_resolved_to_the_newest() {
+    let mut topic = crate::topic::find("job.deleted").unwrap().clone();
+    let mut schema: serde_json::Value = serde_json::from_str(topic.schema().unwrap()).unwrap();
+    let by = serde_json::json!({ "name": "by", "type": ["null", "string"], "default": null });
+    schema["fields"].as_array_mut().unwrap().push(by);
+    let text: &'static str = Box::leak(schema.to_string().into_boxed_str());
+    let old = topic.schema_id().unwrap();
+    topic.versions.push(crate::topic::Version { version: 2, id: 1000, file: "job_deleted.v2.avsc".into(), text });
+    let topics: &'static [_] = Box::leak(Box::new([topic]));
+    let schemas = Box::leak(Box::new(cache::parse(topics).unwrap()));
+    let codecs = cache::build(topics, schemas).unwrap();
+
+    let job = JobId::from_parts(5, 6);
+    let written = encode(&JobDeleted { job, at: 7 }).unwrap();
+    let read: SignedDelete = decode_body(&codecs.by_id[&old], &written[FRAME_BYTES..]).unwrap();
+    assert_eq!(read, SignedDelete { job, at: 7, by: None });
+    let signed = SignedDelete { job, at: 8, by: Some("ops".into()) };
+    let written = codecs.by_id[&1000].writer.write_ser_to_vec(&signed).unwrap();
+    assert_eq!(decode_body::<SignedDelete>(&codecs.by_id[&1000], &written).unwrap(), signed);
+}
+
+#[test]
+fn two_schemas_of_one_id_are_refused() {
+    let topic = crate::topic::find("job.deleted").unwrap().clone();
+    let error = cache::parse(&[topic.clone(), topic]).unwrap_err();
+    assert!(error.contains("schema id 12 is taken"), "{error}");
+}
+
 #[test]
 fn json_needs_every_field_without_a_default() {
     let job = JobId::from_parts(0, 1).to_string();
