@@ -1,0 +1,81 @@
+//! The child's side of the process boundary: reads the source from standard input, writes frames to standard output.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+use ffmpeg_next as ff;
+
+use super::child::kind;
+use super::source::Source;
+use super::{Code, Error, Request, Response, Sink, audio, probe, sandbox, video};
+
+/// The life of a media child: `request` is JSON. Answers the exit code.
+pub fn main(request: &str) -> u8 {
+    let mut frames = Frames(io::BufWriter::with_capacity(64 * 1024, io::stdout()));
+    let answer = work(request, &mut frames);
+    let said = match answer {
+        Ok(response) => frames.json(kind::DONE, &response),
+        Err(error) => frames.json(kind::FAILED, &error),
+    };
+    // Nobody is left to tell when the parent is gone.
+    u8::from(said.is_err())
+}
+
+fn work(request: &str, frames: &mut Frames) -> Result<Response, Error> {
+    let request: Request = serde_json::from_str(request)
+        .map_err(|error| Error::new(Code::EncoderFailed, format!("read the request: {error}")))?;
+    let source = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(File::from)
+        .map_err(|error| Error::new(Code::EncoderFailed, format!("take over the source: {error}")))?;
+    ff::init().map_err(|error| Error::new(Code::EncoderFailed, format!("load FFmpeg: {error}")))?;
+    ff::log::set_level(ff::log::Level::Fatal);
+    sandbox::enter()?;
+    run(&request, source, frames)
+}
+
+/// Does the work of `request` on `source` in this thread.
+pub fn run(request: &Request, source: File, sink: &mut dyn Sink) -> Result<Response, Error> {
+    let source = Source::open(source)?;
+    match request {
+        Request::Probe => probe::probe(source).map(|probed| Response::Probed(Box::new(probed))),
+        Request::Video(task) => video::encode(source, task, sink).map(Response::Encoded),
+        Request::Audio(task) => audio::encode(source, task, sink).map(Response::Encoded),
+    }
+}
+
+struct Frames(io::BufWriter<io::Stdout>);
+
+impl Frames {
+    fn frame(&mut self, kind: u8, parts: &[&[u8]]) -> Result<(), Error> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let mut write = || -> io::Result<()> {
+            let length = u32::try_from(length).map_err(io::Error::other)?;
+            self.0.write_all(&[kind])?;
+            self.0.write_all(&length.to_be_bytes())?;
+            parts.iter().try_for_each(|part| self.0.write_all(part))?;
+            self.0.flush()
+        };
+        write().map_err(|error| Error::new(Code::EncoderFailed, format!("hand over results: {error}")))
+    }
+
+    fn json(&mut self, kind: u8, value: &impl serde::Serialize) -> Result<(), Error> {
+        let text = serde_json::to_vec(value)
+            .map_err(|error| Error::new(Code::EncoderFailed, format!("hand over results: {error}")))?;
+        self.frame(kind, &[&text])
+    }
+}
+
+impl Sink for Frames {
+    fn bytes(&mut self, rendition: usize, bytes: &[u8]) -> Result<(), Error> {
+        let index = u8::try_from(rendition)
+            .map_err(|_| Error::new(Code::EncoderFailed, "hand over results: too many renditions"))?;
+        self.frame(kind::BYTES, &[&[index], bytes])
+    }
+
+    fn progress(&mut self, frames: u64) -> Result<(), Error> {
+        self.frame(kind::PROGRESS, &[&frames.to_be_bytes()])
+    }
+}
