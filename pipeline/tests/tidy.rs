@@ -27,7 +27,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("hyper", &["pipeline/src/edge"]),
     ("hyper_util", &["pipeline/src/edge"]),
     ("multer", &["pipeline/src/edge"]),
-    ("clap", &["pipeline/src/cli"]),
+    ("clap", &["pipeline/src/cli", "pipeline/src/main"]),
     ("clap_complete", &["pipeline/src/cli"]),
 ];
 const CATALOG: &str = "connectors/src/catalog/embedded";
