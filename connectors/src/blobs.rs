@@ -107,7 +107,7 @@ impl Blobs {
 
     /// A store that is gone with the process.
     pub fn in_memory() -> Self {
-        Self { store: Arc::new(object_store::memory::InMemory::new()), folder: None, uri: "memory://".into() }
+        Self { store: Arc::new(object_store::memory::InMemory::new()), folder: None, uri: "memory://blobs".into() }
     }
 
     /// Address of the store.
@@ -175,6 +175,10 @@ impl Blobs {
     /// Size and time of `key`.
     pub async fn head(&self, key: &str) -> Result<Meta, Error> {
         key::check(key)?;
+        if let Some(folder) = self.folder.clone() {
+            let owned = key.to_owned();
+            return blocking("look up", key, move || folder.head(&owned)).await;
+        }
         let found = self.store.head(&key::location(key)?).await.map_err(|error| failed("look up", key, error))?;
         Ok(Meta { key: key.to_owned(), size: found.size, modified_ms: found.last_modified.timestamp_millis() })
     }
@@ -233,6 +237,10 @@ impl Blobs {
     /// Removes `key`; it is fine if there is none.
     pub async fn delete(&self, key: &str) -> Result<(), Error> {
         key::check(key)?;
+        if let Some(folder) = self.folder.clone() {
+            let owned = key.to_owned();
+            return blocking("remove", key, move || folder.delete(&owned)).await;
+        }
         match self.store.delete(&key::location(key)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(failed("remove", key, error)),

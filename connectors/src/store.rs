@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -262,10 +262,7 @@ fn gather<B: Batch>(first: B::Request, queue: &Receiver<B::Request>, last: (usiz
         let next = match queue.try_recv() {
             Ok(next) => Some(next),
             Err(_) if requests.len() < expected => {
-                match queue.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                    Ok(next) => Some(next),
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-                }
+                queue.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
             }
             Err(_) => None,
         };

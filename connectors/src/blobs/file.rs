@@ -165,7 +165,11 @@ impl Writer {
     pub(super) async fn abort(mut self) -> Result<(), Error> {
         // A piece that could not be written is no reason to keep the others.
         let open = self.settle().await.ok();
-        blocking("remove", &self.key, move || Ok(drop(open))).await
+        blocking("remove", &self.key, move || {
+            drop(open);
+            Ok(())
+        })
+        .await
     }
 
     fn failed(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

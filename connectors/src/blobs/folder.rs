@@ -5,15 +5,16 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use schemas::Claim;
 use sha2::{Digest, Sha256};
 
-use super::{Error, claim, key};
+use super::{Error, Meta, claim, key};
 
 /// Attempts to put a file into a folder that somebody else removes because it is empty.
-const RENAME_ATTEMPTS: usize = 16;
+const PUBLISH_ATTEMPTS: usize = 100;
 
 /// A folder of blobs.
 pub(super) struct Folder {
@@ -106,20 +107,25 @@ impl Folder {
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.root);
         for attempt in 1.. {
-            self.make_folder(folder).map_err(|error| stage_failed(key, error))?;
-            let moved =
-                if replace { std::fs::rename(&staged.path, &path) } else { std::fs::hard_link(&staged.path, &path) };
+            let moved = self.make_folder(folder).and_then(|()| match replace {
+                true => std::fs::rename(&staged.path, &path),
+                false => std::fs::hard_link(&staged.path, &path),
+            });
             match moved {
                 Ok(()) => break,
-                // The folder was empty for a moment, and its prefix is being removed.
-                Err(error) if error.kind() == ErrorKind::NotFound && attempt < RENAME_ATTEMPTS => {}
+                // The folder was empty for a moment, and somebody is removing its prefix.
+                Err(error) if error.kind() == ErrorKind::NotFound && attempt < PUBLISH_ATTEMPTS => {}
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && !replace => {
                     return Err(Error::AlreadyExists(key.to_owned()));
                 }
                 Err(error) => return Err(stage_failed(key, error)),
             }
         }
-        sync_folder(folder).map_err(|error| stage_failed(key, error))
+        match sync_folder(folder) {
+            // The blob was there, and its prefix has been removed since.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            synced => synced.map_err(|error| stage_failed(key, error)),
+        }
     }
 
     /// Makes `folder` and those above it durable parts of the store.
@@ -157,6 +163,18 @@ impl Folder {
         Ok((file, found.len()))
     }
 
+    /// Size and time of `key`.
+    pub(super) fn head(&self, key: &str) -> Result<Meta, Error> {
+        let found = std::fs::metadata(self.path(key)).map_err(|error| failed("look up", key, error))?;
+        if !found.is_file() {
+            return Err(Error::NotFound(key.to_owned()));
+        }
+        let modified = found.modified().map_err(|error| failed("look up", key, error))?;
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let modified_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        Ok(Meta { key: key.to_owned(), size: found.len(), modified_ms })
+    }
+
     /// All bytes of `key`.
     pub(super) fn read(&self, key: &str) -> Result<Bytes, Error> {
         let (mut file, size) = self.open_blob(key)?;
@@ -177,6 +195,16 @@ impl Folder {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(failed("read", key, error)),
             }
+        }
+    }
+
+    /// Removes the file of `key`, if there is one. Folders are no blobs.
+    pub(super) fn delete(&self, key: &str) -> Result<(), Error> {
+        match remove(&self.path(key)) {
+            Err(error) if !matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::NotADirectory) => {
+                Err(failed("remove", key, error))
+            }
+            _ => Ok(()),
         }
     }
 

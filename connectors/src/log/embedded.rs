@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use redb::ReadableDatabase;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
@@ -211,7 +212,7 @@ impl Log for Embedded {
         if self.inner.store.is_healthy() {
             return self
                 .inner
-                .reading("read", |shared| Ok(drop(redb::ReadableDatabase::begin_read(&*shared.database)?)))
+                .reading("read", |shared| shared.database.begin_read().map(drop).map_err(Fault::from))
                 .await;
         }
         self.inner.ask(|answer| Request::Probe { answer: Some(answer) }).await

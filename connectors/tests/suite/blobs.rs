@@ -1,28 +1,186 @@
-//! What every blob store must do.
+//! What every blob store must do. Keys are the same in each check, so each wants a store of its own.
 
 use bytes::Bytes;
 use connectors::Blobs;
+use connectors::blobs::Error;
 use futures::TryStreamExt;
+use schemas::Claim;
 
 pub async fn collect(blobs: &Blobs, key: &str, range: Option<std::ops::Range<u64>>) -> Vec<u8> {
     let pieces: Vec<Bytes> = blobs.get(key, range).await.unwrap().try_collect().await.unwrap();
     pieces.concat()
 }
 
-pub async fn blobs_come_back_whole_and_in_ranges(blobs: Blobs) {
-    let bytes: Vec<u8> = (0..1_000_003u32).map(|n| (n * 7 % 251) as u8).collect();
-    let mut writer = blobs.writer("jobs/a/source").await.unwrap();
-    for piece in bytes.chunks(70_001) {
+pub fn noise(count: usize) -> Vec<u8> {
+    (0..count as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+async fn write(blobs: &Blobs, key: &str, bytes: &[u8], piece: usize) -> Claim {
+    let mut writer = blobs.writer(key).await.unwrap();
+    for piece in bytes.chunks(piece) {
         writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
     }
     assert_eq!(writer.written(), bytes.len() as u64);
-    let claim = writer.finish().await.unwrap();
-    assert_eq!(claim.uri, "blob:jobs/a/source");
+    writer.finish().await.unwrap()
+}
+
+fn keys(metas: &[connectors::blobs::Meta]) -> Vec<&str> {
+    metas.iter().map(|meta| meta.key.as_str()).collect()
+}
+
+pub async fn blobs_come_back_whole_and_in_ranges(blobs: Blobs) {
+    let bytes = noise(1_000_003);
+    let claim = write(&blobs, "jobs/a/source", &bytes, 70_001).await;
+    assert_eq!((claim.uri.as_str(), claim.size), ("blob:jobs/a/source", 1_000_003));
     assert_eq!(blobs.verify(&claim).await.unwrap(), "jobs/a/source");
     assert_eq!(blobs.read("jobs/a/source").await.unwrap(), bytes);
     assert_eq!(collect(&blobs, "jobs/a/source", None).await, bytes);
-    for range in [0..1, 5..300_000, 262_143..262_145, 1_000_002..1_000_003] {
+    for range in [0..1, 5..300_000, 262_143..262_145, 0..1_000_003, 1_000_002..1_000_003] {
         let expected = &bytes[range.start as usize..range.end as usize];
         assert_eq!(collect(&blobs, "jobs/a/source", Some(range)).await, expected);
     }
+    for range in [0..1_000_004, 1_000_003..1_000_004, 5..5, 2_000_000..2_000_001] {
+        let refused = blobs.get("jobs/a/source", Some(range.clone())).await.err();
+        assert!(matches!(refused, Some(Error::BadRange { .. })), "{range:?}");
+    }
+}
+
+pub async fn big_and_empty_blobs_are_written_in_pieces(blobs: Blobs) {
+    let bytes = noise(40 << 20);
+    let claim = write(&blobs, "big", &bytes, 300_000).await;
+    blobs.verify(&claim).await.unwrap();
+    assert_eq!(blobs.head("big").await.unwrap().size, bytes.len() as u64);
+    let empty = write(&blobs, "empty", &[], 1).await;
+    assert_eq!(empty.sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    blobs.verify(&empty).await.unwrap();
+    assert!(blobs.read("empty").await.unwrap().is_empty());
+    assert!(collect(&blobs, "empty", None).await.is_empty());
+    assert_eq!(blobs.usage().await.unwrap(), bytes.len() as u64);
+}
+
+pub async fn a_put_replaces_and_a_create_does_not(blobs: Blobs) {
+    blobs.put("a/b", "one".into()).await.unwrap();
+    let claim = blobs.put("a/b", "two!".into()).await.unwrap();
+    assert_eq!(claim, Claim { size: 4, ..blobs.put("a/b", "two!".into()).await.unwrap() });
+    let refused = blobs.create("a/b", "three".into()).await;
+    assert!(matches!(&refused, Err(Error::AlreadyExists(key)) if key == "a/b"), "{refused:?}");
+    assert_eq!(blobs.read("a/b").await.unwrap(), "two!");
+    let created = blobs.create("a/c", "new".into()).await.unwrap();
+    blobs.verify(&created).await.unwrap();
+    assert_eq!(keys(&blobs.list("").await.unwrap()), ["a/b", "a/c"]);
+}
+
+pub async fn of_many_creators_one_wins(blobs: Blobs) {
+    let creators: Vec<_> = (0..16)
+        .map(|number| {
+            let blobs = blobs.clone();
+            tokio::spawn(async move { blobs.create("x/only", format!("{number}").into()).await })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for creator in creators {
+        match creator.await.unwrap() {
+            Ok(claim) => winners.push(claim),
+            Err(error) => assert!(matches!(error, Error::AlreadyExists(_)), "{error:?}"),
+        }
+    }
+    assert_eq!(winners.len(), 1);
+    blobs.verify(&winners[0]).await.unwrap();
+}
+
+pub async fn unfinished_blobs_are_never_seen(blobs: Blobs) {
+    blobs.put("jobs/a", "old".into()).await.unwrap();
+    for (number, bytes) in [(0, 10), (1, 3 << 20), (2, 20 << 20)] {
+        let mut writer = blobs.writer("jobs/a").await.unwrap();
+        for piece in noise(bytes).chunks(1 << 19) {
+            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        assert_eq!(blobs.read("jobs/a").await.unwrap(), "old", "{number}");
+        assert_eq!(keys(&blobs.list("").await.unwrap()), ["jobs/a"]);
+        assert_eq!(blobs.usage().await.unwrap(), 3);
+        match number {
+            0 | 2 => writer.abort().await.unwrap(),
+            _ => drop(writer),
+        }
+    }
+    let mut writer = blobs.writer("jobs/a").await.unwrap();
+    writer.write("new".into()).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(blobs.read("jobs/a").await.unwrap(), "new");
+}
+
+pub async fn what_is_not_there_is_not_found(blobs: Blobs) {
+    blobs.put("a/b", "x".into()).await.unwrap();
+    for key in ["nothing", "a", "a/c", "a/b/c"] {
+        let is_missing = |error: Option<Error>| matches!(error, Some(Error::NotFound(missing)) if missing == key);
+        assert!(is_missing(blobs.head(key).await.err()), "head {key}");
+        assert!(is_missing(blobs.read(key).await.err()), "read {key}");
+        assert!(is_missing(blobs.get(key, None).await.err()), "get {key}");
+        assert!(is_missing(blobs.get(key, Some(0..1)).await.err()), "range of {key}");
+        blobs.delete(key).await.unwrap();
+        let claim = Claim { uri: format!("blob:{key}"), size: 1, sha256: String::new() };
+        assert!(is_missing(blobs.verify(&claim).await.err()));
+    }
+    assert_eq!(blobs.read("a/b").await.unwrap(), "x");
+    assert_eq!(blobs.delete_prefix("nowhere").await.unwrap(), 0);
+}
+
+pub async fn claims_that_lie_are_found_out(blobs: Blobs) {
+    let claim = blobs.put("a", "bytes".into()).await.unwrap();
+    let short = Claim { size: 4, ..claim.clone() };
+    let other = Claim { sha256: "0".repeat(64), ..claim.clone() };
+    for lie in [short, other] {
+        assert!(matches!(blobs.verify(&lie).await, Err(Error::Mismatch { .. })));
+    }
+    let outside = Claim { uri: "blob:../a".into(), ..claim.clone() };
+    assert!(matches!(blobs.verify(&outside).await, Err(Error::Foreign { .. })));
+    assert_eq!(blobs.resolve(&format!("{}/a", blobs.uri().trim_end_matches('/'))).unwrap(), "a");
+}
+
+pub async fn prefixes_are_folders(blobs: Blobs) {
+    for key in ["jobs/a/1", "jobs/a/deep/er/2", "jobs/ab/3", "jobs/b/4", "top"] {
+        blobs.put(key, key.into()).await.unwrap();
+    }
+    for prefix in ["jobs/a", "jobs/a/"] {
+        let metas = blobs.list(prefix).await.unwrap();
+        assert_eq!(keys(&metas), ["jobs/a/1", "jobs/a/deep/er/2"]);
+        assert_eq!(metas[0].size, 8);
+    }
+    assert!(blobs.delete_prefix("").await.is_err(), "nobody removes everything by mistake");
+    assert_eq!(blobs.delete_prefix("jobs/a/").await.unwrap(), 2);
+    assert_eq!(blobs.delete_prefix("jobs/a").await.unwrap(), 0);
+    assert_eq!(keys(&blobs.list("").await.unwrap()), ["jobs/ab/3", "jobs/b/4", "top"]);
+}
+
+pub async fn bad_keys_are_refused(blobs: Blobs) {
+    for key in ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", "a\nb", "a\\b", "a\0", "x#1", ".incoming/x"]
+    {
+        assert!(blobs.put(key, "x".into()).await.is_err(), "{key:?}");
+        assert!(blobs.writer(key).await.is_err(), "{key:?}");
+        assert!(blobs.read(key).await.is_err(), "{key:?}");
+    }
+    for key in ["a b/ü%20.mp4", "a#b", "a#1x", "..."] {
+        let claim = blobs.put(key, "x".into()).await.unwrap();
+        assert_eq!(blobs.verify(&claim).await.unwrap(), key);
+        assert_eq!(keys(&blobs.list("").await.unwrap()), [key]);
+        blobs.delete(key).await.unwrap();
+    }
+    blobs.check().await.unwrap();
+}
+
+pub async fn writers_and_removers_of_one_folder_do_not_trip(blobs: Blobs) {
+    let removing = tokio::spawn({
+        let blobs = blobs.clone();
+        async move {
+            for _ in 0..60 {
+                blobs.delete_prefix("jobs/x").await.unwrap();
+            }
+        }
+    });
+    for round in 0..30 {
+        blobs.put(&format!("jobs/x/{round}/a"), "x".into()).await.unwrap();
+    }
+    removing.await.unwrap();
+    blobs.put("jobs/x/last", "x".into()).await.unwrap();
+    assert_eq!(blobs.read("jobs/x/last").await.unwrap(), "x");
 }
