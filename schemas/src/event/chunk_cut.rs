@@ -46,7 +46,7 @@ pub struct ChunkCut {
     /// Sum of all weights of the plan.
     #[serde(with = "crate::field::as_long")]
     pub total_weight: u64,
-    /// The rungs to encode; empty for audio.
+    /// The rungs that the job promises, best first.
     pub rungs: Vec<Rung>,
     /// Kilobits per second; zero for video.
     pub audio_kbps: u32,

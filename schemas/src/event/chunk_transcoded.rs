@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ChunkKind, Event};
+use crate::ladder::Rung;
+use crate::source::Media;
 use crate::{Claim, JobId, TaskKey};
 
 /// One CMAF fragment (`moof` and `mdat`) inside a chunk's blob: one closed group of pictures, or a run of audio packets.
@@ -70,6 +72,10 @@ pub struct ChunkTranscoded {
     pub kind: ChunkKind,
     /// The task that made it.
     pub task: TaskKey,
+    /// What the source contains.
+    pub media: Media,
+    /// The rungs that the job promises, best first.
+    pub rungs: Vec<Rung>,
     /// Frames that the decoder presented inside the range (decoded PCM samples for audio).
     #[serde(with = "crate::field::as_long")]
     pub frames_in: u64,
@@ -79,8 +85,10 @@ pub struct ChunkTranscoded {
     /// Frames of the plan that the chunk stands for.
     #[serde(with = "crate::field::as_long")]
     pub weight: u64,
-    /// One entry per rung, best first; exactly one for audio.
+    /// One entry per rung, best first; one for audio, or none when no sound could be decoded.
     pub renditions: Vec<ChunkRendition>,
+    /// What a viewer may notice, in words.
+    pub warnings: Vec<String>,
     /// Library versions that made it.
     pub encoder: String,
     /// Milliseconds of wall time that the work took.
