@@ -123,7 +123,7 @@ pub struct Encoded {
 }
 
 /// What a range became in one rung.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EncodedRendition {
     /// Initialisation segment.
     #[serde(with = "base64_bytes")]

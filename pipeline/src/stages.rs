@@ -1,1 +1,70 @@
-//! To come.
+//! The stages, one file each. `topology.rs` lists them.
+
+use connectors::blobs;
+use schemas::Claim;
+
+use crate::media::{Error as MediaError, Output, Response, Run};
+use crate::stage::{Context, StageError};
+
+pub mod probe;
+pub mod split;
+pub mod stitch;
+pub mod transcode;
+
+impl From<blobs::Error> for StageError {
+    fn from(error: blobs::Error) -> Self {
+        let message = chain(&error);
+        match error {
+            blobs::Error::NotFound(_) => Self::reject("missing_source", message),
+            blobs::Error::Foreign { .. } => Self::reject("foreign_claim", message),
+            blobs::Error::Mismatch { .. } => Self::reject("claim_mismatch", message),
+            blobs::Error::Full => Self::retry("blobs_full", message),
+            _ => Self::retry("blobs_failed", message),
+        }
+    }
+}
+
+impl From<connectors::catalog::Error> for StageError {
+    fn from(error: connectors::catalog::Error) -> Self {
+        Self::retry("catalog_failed", chain(&error))
+    }
+}
+
+/// An error with everything that caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Opens the source of a job as a local file that can be handed to a media process.
+async fn open_source(cx: &Context, claim: &Claim) -> Result<std::fs::File, StageError> {
+    let key = cx.doors.blobs.resolve(&claim.uri)?;
+    match cx.doors.blobs.open_file(&key).await? {
+        Some(file) => Ok(file),
+        None => Err(StageError::retry("blobs_failed", format!("blob `{key}` is no file of this machine"))),
+    }
+}
+
+/// Waits for the next output of media work, unless the work is not wanted any more.
+async fn next_output(run: &mut dyn Run, cx: &Context) -> Result<Output, StageError> {
+    tokio::select! {
+        // Whoever is cancelled is told so, even when the work has just ended.
+        biased;
+        () = cx.cancel.cancelled() => Err(StageError::retry("cancelled", "the work is not wanted any more")),
+        output = run.next() => Ok(output?),
+    }
+}
+
+/// The answer that a request must have was another one.
+fn wrong_answer(response: &Response) -> StageError {
+    let said = match response {
+        Response::Probed(_) => "what it contains",
+        Response::Encoded(_) => "encoded bytes",
+    };
+    MediaError::new(crate::media::Code::MediaCrashed, format!("the media process answered with {said}")).into()
+}

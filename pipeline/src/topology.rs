@@ -7,7 +7,9 @@ use connectors::log::{Retention, TopicSpec};
 use schemas::event::{CancelRequested, JobDeleted, UploadReceived};
 use schemas::{Event, topic};
 
+use crate::media::Engine;
 use crate::stage::AnyStage;
+use crate::stages::{probe::Probe, split::Split, stitch::Stitch, transcode::Transcode};
 
 /// Topics that no stage writes: what comes from outside, through the edge or from any producer.
 const FROM_OUTSIDE: [&str; 3] = [UploadReceived::TOPIC, CancelRequested::TOPIC, JobDeleted::TOPIC];
@@ -48,8 +50,13 @@ pub enum Error {
 }
 
 /// All stages of StreamForge, checked.
-pub fn stages() -> Result<Vec<Arc<dyn AnyStage>>, Error> {
-    let stages: Vec<Arc<dyn AnyStage>> = vec![];
+pub fn stages<E: Engine + Clone>(engine: &E) -> Result<Vec<Arc<dyn AnyStage>>, Error> {
+    let stages: Vec<Arc<dyn AnyStage>> = vec![
+        Arc::new(Probe::new(engine.clone())),
+        Arc::new(Split),
+        Arc::new(Transcode::new(engine.clone())),
+        Arc::new(Stitch),
+    ];
     check(&stages)?;
     Ok(stages)
 }

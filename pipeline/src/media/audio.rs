@@ -18,11 +18,8 @@ const FRAGMENT_SECONDS: u32 = 2;
 
 /// Encodes the audio track of `task`.
 pub fn encode(source: Source, task: &AudioTask, sink: &mut dyn Sink) -> Result<Encoded, Error> {
-    let track = task
-        .media
-        .audio
-        .as_ref()
-        .ok_or_else(|| Error::new(Code::UnsupportedMedia, "there is no audio to encode"))?;
+    let track =
+        task.media.audio.as_ref().ok_or_else(|| Error::new(Code::UnsupportedMedia, "there is no audio to encode"))?;
     let mut decoder = Decoder::open(source, track.index, None)?;
     let mut work = Work::open(track, task)?;
     let mut frame = ff::frame::Audio::empty();
@@ -170,7 +167,11 @@ impl<'a> Work<'a> {
              asetnsamples=n={FRAME}:p=0",
             self.rate, self.samples_in
         );
-        graph.output("in", 0).and_then(|parser| parser.input("out", 0)).and_then(|parser| parser.parse(&spec)).map_err(failed)?;
+        graph
+            .output("in", 0)
+            .and_then(|parser| parser.input("out", 0))
+            .and_then(|parser| parser.parse(&spec))
+            .map_err(failed)?;
         graph.validate().map_err(failed)?;
         Ok(graph)
     }

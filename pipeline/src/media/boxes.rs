@@ -1,11 +1,11 @@
 //! CMAF (ISO/IEC 23000-19): initialisation segments and fragments, one closed group of pictures or run of packets each.
 
-use mp4_atom::{
-    Audio, Avc1, Avcc, Codec, Decode, Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode,
-    Esds, FixedPoint, FourCC, Ftyp, Hdlr, Mdhd, Mdia, Mfhd, Minf, Moof, Moov, Mp4a, Mvex, Mvhd, Pasp,
-    Smhd, Stbl, Stsd, Tfdt, Tfhd, Tkhd, Traf, Trak, Trex, Trun, TrunEntry, TrunSamples, Url, Visual, Vmhd,
-};
 use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig};
+use mp4_atom::{
+    Audio, Avc1, Avcc, Codec, Decode, Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode, Esds, FixedPoint, FourCC,
+    Ftyp, Hdlr, Mdhd, Mdia, Mfhd, Minf, Moof, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stsd, Tfdt, Tfhd, Tkhd, Traf,
+    Trak, Trex, Trun, TrunEntry, TrunSamples, Url, Visual, Vmhd,
+};
 use schemas::event::Fragment;
 use schemas::manifest::samples::{self, Sample};
 
@@ -62,16 +62,13 @@ pub fn video_init(video: &VideoInit<'_>) -> Result<Init, Error> {
         pasp: Some(Pasp { h_spacing: 1, v_spacing: 1 }),
         taic: None,
         fiel: None,
-        ..empty_avc1()
+        ..Avc1::default()
     });
     let minf = Minf { vmhd: Some(Vmhd::default()), ..minf(sample_entry) };
     let tkhd = Tkhd { width: width.into(), height: height.into(), ..tkhd() };
-    let moov = moov(tkhd, video.timescale, video.shift, Hdlr { handler: FourCC::new(b"vide"), name: "video".into() }, minf);
+    let moov =
+        moov(tkhd, video.timescale, video.shift, Hdlr { handler: FourCC::new(b"vide"), name: "video".into() }, minf);
     Ok(Init { bytes: with_ftyp(&moov)?, codec })
-}
-
-fn empty_avc1() -> Avc1 {
-    Avc1::default()
 }
 
 fn side(pixels: u32) -> u16 {
@@ -181,6 +178,17 @@ pub fn read_init(init: &[u8]) -> Result<Moov, Error> {
     Moov::decode(&mut rest).map_err(failed)
 }
 
+/// Ticks that the edit list of an initialisation segment takes back; zero when there is none.
+pub fn shift_of(init: &[u8]) -> u64 {
+    read_init(init)
+        .ok()
+        .and_then(|moov| moov.trak.into_iter().next())
+        .and_then(|trak| trak.edts)
+        .and_then(|edts| edts.elst)
+        .and_then(|elst| elst.entries.into_iter().find_map(|entry| entry.media_time))
+        .unwrap_or(0)
+}
+
 /// Collects samples into fragments and keeps the books about them.
 pub struct Fragments {
     timescale: u32,
@@ -238,9 +246,9 @@ impl Fragments {
 /// Fields that all samples share go into the header, so that a run costs as few bytes as possible.
 fn moof(base: u64, timescale: u32, samples: &[Sample]) -> Moof {
     let first = samples.first();
-    let duration = first.map(|sample| sample.duration).filter(|_| {
-        samples.iter().all(|sample| Some(sample.duration) == first.map(|first| first.duration))
-    });
+    let duration = first
+        .map(|sample| sample.duration)
+        .filter(|_| samples.iter().all(|sample| Some(sample.duration) == first.map(|first| first.duration)));
     let reordered = samples.iter().any(|sample| sample.composition_offset != 0);
     let all_sync = samples.iter().all(|sample| sample.sync);
     let entries = samples

@@ -59,8 +59,7 @@ impl Decoder {
                 }
             }
         }
-        let mut opened =
-            Self { source, track, decoder, ahead: None, draining: false, read_error: false, damaged: 0 };
+        let mut opened = Self { source, track, decoder, ahead: None, draining: false, read_error: false, damaged: 0 };
         if let Some(from) = from {
             opened.seek(from)?;
         }

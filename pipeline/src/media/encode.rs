@@ -55,11 +55,12 @@ pub fn output_ticks(track: &VideoTrack, pts: i64) -> i64 {
 
 /// Whether pictures may be reordered: the shift of presentation times must cover two of the longest gaps.
 pub fn may_reorder(track: &VideoTrack) -> bool {
-    track.longest_gap.saturating_mul(2) < super::probe::rescale(
-        1,
-        schemas::source::Ratio { num: 1, den: i32::try_from(SHIFT_DIVISOR).unwrap_or(2) },
-        i64::from(track.time_base.den) / i64::from(track.time_base.num.max(1)),
-    )
+    track.longest_gap.saturating_mul(2)
+        < super::probe::rescale(
+            1,
+            schemas::source::Ratio { num: 1, den: i32::try_from(SHIFT_DIVISOR).unwrap_or(2) },
+            i64::from(track.time_base.den) / i64::from(track.time_base.num.max(1)),
+        )
 }
 
 impl Encoder {
@@ -132,9 +133,7 @@ impl Encoder {
 
     /// Says that no picture follows.
     pub fn finish(&mut self) -> Result<(), Error> {
-        self.encoder
-            .send_eof()
-            .map_err(|error| Error::new(Code::EncoderFailed, format!("finish encoding: {error}")))
+        self.encoder.send_eof().map_err(|error| Error::new(Code::EncoderFailed, format!("finish encoding: {error}")))
     }
 
     /// The next packet that is ready.
@@ -146,7 +145,8 @@ impl Encoder {
             Err(ff::Error::Other { errno }) if errno == ff::error::EAGAIN => return Ok(None),
             Err(error) => return Err(Error::new(Code::EncoderFailed, format!("encode a picture: {error}"))),
         }
-        let pts = packet.pts().ok_or_else(|| Error::new(Code::EncoderFailed, "the encoder lost a presentation time"))?;
+        let pts =
+            packet.pts().ok_or_else(|| Error::new(Code::EncoderFailed, "the encoder lost a presentation time"))?;
         let mut data = Vec::with_capacity(packet.size() + 16);
         for nal in nal_units(packet.data().unwrap_or(&[])) {
             // Parameter sets stand in the initialisation segment; the encoder's own remarks (SEI) are the same for all.

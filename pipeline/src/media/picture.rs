@@ -80,12 +80,18 @@ impl Pictures {
 
     /// Feeds one frame.
     pub fn push(&mut self, frame: &ff::frame::Video) -> Result<(), Error> {
-        self.source()?.source().add(frame).map_err(|error| Error::new(Code::EncoderFailed, format!("filter a picture: {error}")))
+        self.source()?
+            .source()
+            .add(frame)
+            .map_err(|error| Error::new(Code::EncoderFailed, format!("filter a picture: {error}")))
     }
 
     /// Says that no frame follows.
     pub fn finish(&mut self) -> Result<(), Error> {
-        self.source()?.source().flush().map_err(|error| Error::new(Code::EncoderFailed, format!("filter the last picture: {error}")))
+        self.source()?
+            .source()
+            .flush()
+            .map_err(|error| Error::new(Code::EncoderFailed, format!("filter the last picture: {error}")))
     }
 
     fn source(&mut self) -> Result<ff::filter::Context, Error> {

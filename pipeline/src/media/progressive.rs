@@ -45,8 +45,15 @@ pub fn head(video: &Track<'_>, audio: Option<&Track<'_>>, parts_size: u64) -> Re
     build(video, audio, parts_size, length, wide)
 }
 
-fn build(video: &Track<'_>, audio: Option<&Track<'_>>, parts_size: u64, base: u64, wide: bool) -> Result<Vec<u8>, Error> {
-    let failed = |error: mp4_atom::Error| Error::new(Code::EncoderFailed, format!("write the progressive file: {error}"));
+fn build(
+    video: &Track<'_>,
+    audio: Option<&Track<'_>>,
+    parts_size: u64,
+    base: u64,
+    wide: bool,
+) -> Result<Vec<u8>, Error> {
+    let failed =
+        |error: mp4_atom::Error| Error::new(Code::EncoderFailed, format!("write the progressive file: {error}"));
     let mut bytes = Vec::new();
     Ftyp {
         major_brand: FourCC::new(b"isom"),
@@ -62,7 +69,14 @@ fn build(video: &Track<'_>, audio: Option<&Track<'_>>, parts_size: u64, base: u6
     }
     let duration = traks.iter().map(|trak| trak.tkhd.duration).max().unwrap_or(0);
     Moov {
-        mvhd: Mvhd { timescale: movie, duration, next_track_id: 3, rate: 1.into(), volume: 1.into(), ..Mvhd::default() },
+        mvhd: Mvhd {
+            timescale: movie,
+            duration,
+            next_track_id: 3,
+            rate: 1.into(),
+            volume: 1.into(),
+            ..Mvhd::default()
+        },
         trak: traks,
         ..Moov::default()
     }
@@ -84,11 +98,9 @@ fn build(video: &Track<'_>, audio: Option<&Track<'_>>, parts_size: u64, base: u6
 
 fn trak(track: &Track<'_>, id: u32, movie: u32, base: u64, wide: bool) -> Result<Trak, Error> {
     let moov = read_init(track.init)?;
-    let mut trak = moov
-        .trak
-        .into_iter()
-        .next()
-        .ok_or_else(|| Error::new(Code::EncoderFailed, "write the progressive file: no track in the initialisation segment"))?;
+    let mut trak = moov.trak.into_iter().next().ok_or_else(|| {
+        Error::new(Code::EncoderFailed, "write the progressive file: no track in the initialisation segment")
+    })?;
     let first = track.pieces.iter().flat_map(|piece| piece.fragments).map(|fragment| fragment.start).min().unwrap_or(0);
     let durations = durations(track);
     let media: u64 = durations.iter().map(|duration| u64::from(*duration)).sum();
@@ -135,7 +147,8 @@ fn trak(track: &Track<'_>, id: u32, movie: u32, base: u64, wide: bool) -> Result
         stbl.stco = None;
         stbl.co64 = Some(Co64 { entries: offsets });
     } else {
-        stbl.stco = Some(Stco { entries: offsets.iter().map(|offset| u32::try_from(*offset).unwrap_or(u32::MAX)).collect() });
+        stbl.stco =
+            Some(Stco { entries: offsets.iter().map(|offset| u32::try_from(*offset).unwrap_or(u32::MAX)).collect() });
     }
     Ok(trak)
 }
@@ -148,7 +161,8 @@ fn durations(track: &Track<'_>) -> Vec<u32> {
         let start = piece.fragments.first().map(|fragment| fragment.start);
         let next = track.pieces.get(index + 1).and_then(|next| next.fragments.first()).map(|fragment| fragment.start);
         if let (Some(start), Some(next), Some(last)) = (start, next, durations.last_mut()) {
-            let before: i64 = piece.samples.iter().map(|sample| i64::from(sample.duration)).sum::<i64>() - i64::from(*last);
+            let before: i64 =
+                piece.samples.iter().map(|sample| i64::from(sample.duration)).sum::<i64>() - i64::from(*last);
             *last = u32::try_from(next - start - before).unwrap_or(*last);
         }
     }

@@ -51,7 +51,8 @@ fn no_calls() -> Result<(), Error> {
         arch,
     )
     .map_err(|error| failed(error.to_string()))?;
-    let program: BpfProgram = filter.try_into().map_err(|error: seccompiler::BackendError| failed(error.to_string()))?;
+    let program: BpfProgram =
+        filter.try_into().map_err(|error: seccompiler::BackendError| failed(error.to_string()))?;
     seccompiler::apply_filter(&program).map_err(|error| failed(error.to_string()))
 }
 
@@ -59,24 +60,28 @@ fn no_calls() -> Result<(), Error> {
 #[cfg(target_arch = "x86_64")]
 const DENIED: &[i64] = &[
     2, 257, 437, 85, // open, openat, openat2, creat
-    41, 42, 43, 288, 44, 46, 49, 50, 53, // socket, connect, accept, accept4, sendto, sendmsg, bind, listen, socketpair
+    41, 42, 43, 288, 44, 46, 49, 50,
+    53, // socket, connect, accept, accept4, sendto, sendmsg, bind, listen, socketpair
     57, 58, 59, 322, // fork, vfork, execve, execveat
     62, 200, 234, 101, 310, 311, // kill, tkill, tgkill, ptrace, process_vm_readv, process_vm_writev
     82, 264, 316, 87, 263, 84, 83, 86, 88, 265, 266, // rename*, unlink*, rmdir, mkdir, link*, symlink*
     90, 91, 92, 93, 94, 260, 132, 235, // chmod, fchmod, chown*, utime*
-    155, 161, 165, 166, 169, 175, 176, 246, 313, 321, 298, 425, // pivot_root, chroot, mount, umount, reboot, modules, kexec, bpf, perf, io_uring
+    155, 161, 165, 166, 169, 175, 176, 246, 313, 321, 298,
+    425, // pivot_root, chroot, mount, umount, reboot, modules, kexec, bpf, perf, io_uring
 ];
 
 /// System calls by number: opening, network, programs, other processes, the kernel itself.
 #[cfg(target_arch = "aarch64")]
 const DENIED: &[i64] = &[
     56, 437, // openat, openat2
-    198, 203, 202, 242, 206, 211, 200, 201, 199, // socket, connect, accept, accept4, sendto, sendmsg, bind, listen, socketpair
+    198, 203, 202, 242, 206, 211, 200, 201,
+    199, // socket, connect, accept, accept4, sendto, sendmsg, bind, listen, socketpair
     221, 281, // execve, execveat
     129, 130, 131, 117, 270, 271, // kill, tkill, tgkill, ptrace, process_vm_readv, process_vm_writev
     38, 276, 35, 34, 37, 36, // renameat*, unlinkat, mkdirat, linkat, symlinkat
     52, 53, 54, 55, 88, // fchmod*, fchown*, utimensat
-    41, 51, 40, 39, 142, 105, 106, 273, 104, 280, 241, 425, // pivot_root, chroot, mount, umount, reboot, modules, kexec, bpf, perf, io_uring
+    41, 51, 40, 39, 142, 105, 106, 273, 104, 280, 241,
+    425, // pivot_root, chroot, mount, umount, reboot, modules, kexec, bpf, perf, io_uring
 ];
 
 /// Elsewhere the other layers must do.

@@ -183,13 +183,19 @@ impl<'a> Work<'a> {
     }
 
     fn result(self, damaged: u64) -> Result<Encoded, Error> {
-        if self.frames_in == 0 {
-            return Err(Error::new(
-                Code::DamagedMedia,
-                "no picture could be decoded in a part of the video where there should be some",
-            ));
+        if self.rungs.is_empty() {
+            // A range in which nothing is shown, or nothing can be decoded: the ledger says what that means.
+            let nothing =
+                EncodedRendition { timescale: encode::timescale(self.track).0, ..EncodedRendition::default() };
+            let renditions = vec![nothing; self.task.rungs.len()];
+            return Ok(Encoded { frames_in: self.frames_in, damaged, renditions, encoder: encode::build() });
         }
-        let renditions = self.rungs.into_iter().zip(&self.task.rungs).map(|(work, rung)| work.result(rung)).collect::<Result<_, _>>()?;
+        let renditions = self
+            .rungs
+            .into_iter()
+            .zip(&self.task.rungs)
+            .map(|(work, rung)| work.result(rung))
+            .collect::<Result<_, _>>()?;
         Ok(Encoded { frames_in: self.frames_in, damaged, renditions, encoder: encode::build() })
     }
 }
