@@ -1,1 +1,301 @@
-//! To come.
+//! The command line: what can be asked, and who answers.
+//!
+//! # Layout
+//! - here: commands and flags, dispatch
+//! - [`up`]: every role in one process
+//! - [`client`]: requests to a server; [`follow`]: its event streams; [`submit`], [`jobs`], [`watch`], [`steer`]: the
+//!   commands made of them
+//! - [`doctor`], [`settings`]: help yourself
+//! - [`show`]: text for people; [`journal`]: log lines; [`failure`]: how commands end
+
+pub mod client;
+pub mod doctor;
+pub mod failure;
+pub mod follow;
+pub mod jobs;
+pub mod journal;
+pub mod settings;
+pub mod show;
+pub mod steer;
+pub mod submit;
+pub mod up;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Config, Given};
+use client::Client;
+use failure::Failure;
+
+/// Turns uploaded videos into streams: one binary for every role.
+#[derive(Debug, Parser)]
+#[command(name = "streamforge", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 the work failed, 2 wrong usage, 3 cannot reach the server.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Everything that can be asked.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run every role in one process, on embedded doors
+    Up(SettingFlags),
+    /// Run the HTTP role of a bigger deployment
+    Edge(SettingFlags),
+    /// Run stages of a bigger deployment
+    Work {
+        /// Stages to run, such as `transcode,probe`
+        #[arg(long, value_delimiter = ',', required = true, value_name = "STAGE")]
+        stages: Vec<String>,
+        #[command(flatten)]
+        settings: SettingFlags,
+    },
+    /// Upload videos
+    Submit {
+        /// Videos to upload
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Follow each job to its end; fail if one fails
+        #[arg(long)]
+        wait: bool,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: ServerFlag,
+    },
+    /// List jobs, newest first, or show one
+    Jobs {
+        /// The job to show
+        id: Option<String>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// Only jobs in this state
+        #[arg(long, value_enum, conflicts_with = "id")]
+        state: Option<StateWord>,
+        /// How many to list at most
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "id")]
+        limit: u32,
+        #[command(flatten)]
+        server: ServerFlag,
+    },
+    /// Follow a job to its end
+    Watch {
+        /// The job
+        id: String,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: ServerFlag,
+    },
+    /// Say why a job is not done yet
+    Explain {
+        /// The job
+        id: String,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: ServerFlag,
+    },
+    /// Stop the work on jobs and keep their rows
+    Cancel {
+        /// The jobs
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        #[command(flatten)]
+        server: ServerFlag,
+    },
+    /// Remove jobs and everything of theirs
+    Delete {
+        /// The jobs
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        #[command(flatten)]
+        server: ServerFlag,
+    },
+    /// List the workers
+    Workers {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: ServerFlag,
+    },
+    /// Check this machine and these settings, and say how to mend what is wrong
+    Doctor {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        settings: SettingFlags,
+    },
+    /// Look at the settings
+    Config {
+        /// What to do with them
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Decode or encode in a process of its own; the runner starts it
+    #[command(hide = true)]
+    MediaChild {
+        /// Whatever the parent says
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show each setting and where it comes from
+    Show {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        settings: SettingFlags,
+    },
+}
+
+/// Which server a client command talks to.
+#[derive(Debug, Args)]
+pub struct ServerFlag {
+    /// Address of the server
+    #[arg(long, env = "STREAMFORGE_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub server: String,
+}
+
+/// A state of a job, as a flag says it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum StateWord {
+    /// Its bytes are there
+    Received,
+    /// Stages work on it
+    Processing,
+    /// It can be watched
+    Ready,
+    /// It cannot be done
+    Failed,
+    /// Somebody stopped it
+    Cancelled,
+}
+
+/// Flags that beat the settings of environment and file. Values are read by the config, not here, so that a wrong one
+/// is told in the same words wherever it comes from.
+#[derive(Debug, Default, Args)]
+pub struct SettingFlags {
+    /// Settings file [default: streamforge.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the edge listens; port 0 takes any free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Where metrics, health and readiness are served [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS")]
+    pub ops_listen: Option<String>,
+    /// Folder of everything that the embedded doors keep [default: ./data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<String>,
+    /// Where events travel: embedded or kafka://host:9092 [default: embedded]
+    #[arg(long, value_name = "DOOR")]
+    pub log: Option<String>,
+    /// Where job rows lie: embedded or scylla://host:9042/keyspace [default: embedded]
+    #[arg(long, value_name = "DOOR")]
+    pub catalog: Option<String>,
+    /// Where bytes lie: file://<folder> or s3://bucket/prefix [default: file://<data>/blobs]
+    #[arg(long, value_name = "DOOR")]
+    pub blobs: Option<String>,
+    /// Prefix under which a proxy shows the edge [default: /]
+    #[arg(long, value_name = "PATH")]
+    pub public_path: Option<String>,
+    /// Largest upload [default: 500 MB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_upload_bytes: Option<String>,
+    /// Schema registry: built-in or http://host:8081 [default: built-in]
+    #[arg(long, value_name = "REGISTRY")]
+    pub registry: Option<String>,
+    /// How many pieces of work run at once [default: one per core]
+    #[arg(long, value_name = "COUNT")]
+    pub slots: Option<String>,
+    /// Seconds that running work may take to finish on shutdown [default: 20]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub grace_s: Option<String>,
+    /// How log lines look: text, json or auto [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl SettingFlags {
+    /// The settings that hold with these flags.
+    pub fn load(self) -> Result<Config, Failure> {
+        let flags = [
+            ("listen", self.listen),
+            ("ops_listen", self.ops_listen),
+            ("data", self.data),
+            ("log", self.log),
+            ("catalog", self.catalog),
+            ("blobs", self.blobs),
+            ("public_path", self.public_path),
+            ("max_upload_bytes", self.max_upload_bytes),
+            ("registry", self.registry),
+            ("slots", self.slots),
+            ("grace_s", self.grace_s),
+            ("log_format", self.log_format),
+        ];
+        let flags: BTreeMap<_, _> = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let given = Given::with_surroundings(flags, self.config.as_deref())?;
+        Ok(Config::from_given(&given)?)
+    }
+}
+
+/// Does what a command without doors asks. `up`, `edge`, `work` and the media child belong to the life of the process
+/// and are not for here.
+pub async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Submit { files, wait, json, server } => {
+            submit::run(&Client::new(&server.server)?, &files, wait, json).await
+        }
+        Command::Jobs { id: Some(id), json, server, .. } => jobs::one(&Client::new(&server.server)?, &id, json).await,
+        Command::Jobs { id: None, json, state, limit, server } => {
+            jobs::list(&Client::new(&server.server)?, state, limit, json).await
+        }
+        Command::Watch { id, json, server } => watch::run(&Client::new(&server.server)?, &id, json).await,
+        Command::Explain { id, json, server } => steer::explain(&Client::new(&server.server)?, &id, json).await,
+        Command::Cancel { ids, server } => steer::cancel(&Client::new(&server.server)?, &ids).await,
+        Command::Delete { ids, server } => steer::delete(&Client::new(&server.server)?, &ids).await,
+        Command::Workers { json, server } => jobs::workers(&Client::new(&server.server)?, json).await,
+        Command::Doctor { json, settings } => doctor::run(settings.load()?, json).await,
+        Command::Config { command: ConfigCommand::Show { json, settings } } => settings::show(&settings.load()?, json),
+        Command::Completions { shell } => completions(shell),
+        Command::Edge(_) => Err(one_role("edge")),
+        Command::Work { stages, .. } => Err(one_role(&format!("work --stages {}", stages.join(",")))),
+        Command::Up(_) | Command::MediaChild { .. } => Err(Failure::usage("not a command of its own", "run it alone")),
+    }
+}
+
+/// Embedded doors belong to one process, so a single role has nobody to talk to.
+fn one_role(asked: &str) -> Failure {
+    Failure::usage(
+        format!("`streamforge {asked}` needs a Kafka log, which is not in this build yet"),
+        "run every role in one process with `streamforge up`: embedded doors belong to one process",
+    )
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "streamforge", &mut script);
+    show::print(&String::from_utf8_lossy(&script))
+}
