@@ -40,6 +40,13 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// What this process was asked; ends it with help or with what is wrong when that was no command.
+    pub fn from_command_line() -> Self {
+        Self::parse()
+    }
+}
+
 /// Everything that can be asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -148,12 +155,11 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Decode or encode in a process of its own; the runner starts it
+    /// Decode or encode in a process of its own; stages start it
     #[command(hide = true)]
     MediaChild {
-        /// Whatever the parent says
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
+        /// What to do
+        request: String,
     },
 }
 

@@ -3,15 +3,23 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use pipeline::cli::failure::Failure;
-use pipeline::cli::{self, Cli, Command};
+use pipeline::cli::up::{self, Addresses, Roles, Stop};
+use pipeline::cli::{self, Cli, Command, journal};
+use pipeline::config::Config;
+use pipeline::media;
 
 /// How long threads that are stuck in a system call may keep the process from ending.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    match live(Cli::parse().command) {
+    let lived = match Cli::from_command_line().command {
+        // Before any thread is started: the child locks itself in.
+        Command::MediaChild { request } => return ExitCode::from(media::worker::main(&request)),
+        Command::Up(settings) => settings.load().and_then(|config| block_on(serve(config))),
+        command => block_on(cli::run(command)),
+    };
+    match lived {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.tell();
@@ -20,11 +28,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn live(command: Command) -> Result<(), Failure> {
+fn block_on(life: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         Failure::failed(format!("cannot start threads: {error}"), "raise the limit of processes (`ulimit -u`)")
     })?;
-    let lived = runtime.block_on(cli::run(command));
+    let lived = runtime.block_on(life);
     runtime.shutdown_timeout(PATIENCE);
     lived
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    journal::start(config.log_format)?;
+    let mut stop = Stop::on_signals()?;
+    let addresses = Addresses::take(&config).await?;
+    let doors = up::open_doors(&config)?;
+    let mut roles = Roles::start(config, addresses, doors).await?;
+    roles.announce()?;
+    let broken = tokio::select! {
+        signal = stop.asked() => {
+            tracing::info!(signal, "draining; Ctrl-C once more ends at once");
+            Ok(())
+        }
+        failure = roles.broken() => Err(failure),
+    };
+    let drained = tokio::select! {
+        drained = roles.drain() => drained,
+        () = stop.insisted() => up::abandon(),
+    };
+    broken.and(drained)
 }

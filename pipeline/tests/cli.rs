@@ -1,5 +1,7 @@
 //! The command line as its users meet it: the built binary, its exit codes and what it prints.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "cli/server.rs"]
 mod server;
 
@@ -83,7 +85,9 @@ fn help_and_version_are_no_failures() {
 
 #[test]
 fn wrong_usage_ends_with_two() {
-    for arguments in [&[][..], &["upp"], &["submit"], &["watch"], &["jobs", "--limit", "0"], &["jobs", "--state", "odd"]] {
+    for arguments in
+        [&[][..], &["upp"], &["submit"], &["watch"], &["jobs", "--limit", "0"], &["jobs", "--state", "odd"]]
+    {
         assert_exit(&run(arguments), 2);
     }
     assert_failure(&run(&["watch", "../../etc"]), 2, "is no id of a job", "streamforge jobs");
@@ -95,7 +99,12 @@ fn wrong_usage_ends_with_two() {
 #[test]
 fn single_roles_say_that_they_need_kafka() {
     assert_failure(&run(&["edge"]), 2, "needs a Kafka log", "streamforge up");
-    assert_failure(&run(&["work", "--stages", "transcode,probe"]), 2, "`streamforge work --stages transcode,probe`", "up");
+    assert_failure(
+        &run(&["work", "--stages", "transcode,probe"]),
+        2,
+        "`streamforge work --stages transcode,probe`",
+        "up",
+    );
 }
 
 #[test]
@@ -168,7 +177,9 @@ fn passwords_stay_hidden() {
 
 #[test]
 fn completions_are_made_for_every_shell() {
-    for (shell, mark) in [("bash", "_streamforge"), ("zsh", "#compdef streamforge"), ("fish", "complete -c streamforge")] {
+    for (shell, mark) in
+        [("bash", "_streamforge"), ("zsh", "#compdef streamforge"), ("fish", "complete -c streamforge")]
+    {
         let output = run(&["completions", shell]);
         assert_exit(&output, 0);
         assert!(stdout(&output).contains(mark), "{shell}");
@@ -235,7 +246,12 @@ fn submit_tells_each_refusal_and_goes_on_with_the_others() {
     }
     let asked = ["submit", "large.mp4", "good.mp4", "--server", &server.url()];
     let said = output(&mut streamforge(&folder, &asked));
-    assert_failure(&said, 1, "large.mp4: the server refused: the body is over the limit of 500 MB (413, too_large)", "smaller");
+    assert_failure(
+        &said,
+        1,
+        "large.mp4: the server refused: the body is over the limit of 500 MB (413, too_large)",
+        "smaller",
+    );
     assert!(stdout(&said).contains("received"));
 }
 
@@ -248,8 +264,11 @@ fn breaking(end: &'static str) -> Server {
             asked += 1;
             match asked {
                 1 => Reply::events(&format!("id: 7\nevent: progress\ndata: {}\n\n", status("processing", 0.25))),
-                _ => Reply::events(&format!("id: 8\nevent: progress\ndata: {}\n\nevent: end\ndata: {}\n\n",
-                    status("processing", 0.75), status(end, if end == "ready" { 1.0 } else { 0.75 }))),
+                _ => Reply::events(&format!(
+                    "id: 8\nevent: progress\ndata: {}\n\nevent: end\ndata: {}\n\n",
+                    status("processing", 0.75),
+                    status(end, if end == "ready" { 1.0 } else { 0.75 })
+                )),
             }
         }
         line if line == format!("GET /api/jobs/{ID}") => {
@@ -282,7 +301,8 @@ fn waiting_fails_when_the_job_fails() {
         let server = breaking(end);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.mp4"), b"x").unwrap();
-        let said = output(&mut streamforge(&folder, &["submit", "a.mp4", "--wait", "--json", "--server", &server.url()]));
+        let said =
+            output(&mut streamforge(&folder, &["submit", "a.mp4", "--wait", "--json", "--server", &server.url()]));
         assert_exit(&said, 1);
         let document: Value = serde_json::from_slice(&said.stdout).unwrap();
         assert_eq!(document["state"], end);
@@ -298,7 +318,11 @@ fn watch_prints_a_line_for_each_news() {
     assert_exit(&said, 0);
     let text = stdout(&said);
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[..3], [" 25% processing transcode", " 75% processing transcode", "100% ready transcode"], "{text}");
+    assert_eq!(
+        lines[..3],
+        [" 25% processing transcode", " 75% processing transcode", "100% ready transcode"],
+        "{text}"
+    );
     let said = ask(&breaking("ready"), &["watch", ID, "--json"]);
     let states: Vec<Value> = stdout(&said).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(states.last().unwrap()["state"], "ready");
@@ -328,16 +352,23 @@ fn jobs_are_listed_over_pages() {
 fn one_job_is_shown_explained_cancelled_and_deleted() {
     let server = Server::start(|request| match request.line.as_str() {
         line if line == format!("GET /api/jobs/{ID}") => Reply::json(200, &job("processing")),
-        line if line == format!("GET /api/jobs/{ID}/explain") => Reply::json(200, &json!({
+        line if line == format!("GET /api/jobs/{ID}/explain") => Reply::json(
+            200,
+            &json!({
             "id": ID, "state": "processing", "because": "transcode works on 3 of 12 chunks",
-            "waiting_for": ["transcode"], "history": [{ "at": "2026-11-23T10:00:00Z", "what": "upload received" }] })),
+            "waiting_for": ["transcode"], "history": [{ "at": "2026-11-23T10:00:00Z", "what": "upload received" }] }),
+        ),
         line if line == format!("POST /api/jobs/{ID}/cancel") => Reply::json(202, &json!({})),
         line if line == format!("DELETE /api/jobs/{ID}") => Reply::empty(202),
         _ => Reply::problem(404, "not_found", "no job of this id"),
     });
     let said = ask(&server, &["jobs", ID]);
     assert_exit(&said, 0);
-    assert!(stdout(&said).contains("state     processing 42%") && stdout(&said).contains("1.87 MB"), "{}", stdout(&said));
+    assert!(
+        stdout(&said).contains("state     processing 42%") && stdout(&said).contains("1.87 MB"),
+        "{}",
+        stdout(&said)
+    );
     let document: Value = serde_json::from_slice(&ask(&server, &["jobs", ID, "--json"]).stdout).unwrap();
     assert_eq!(document, job("processing"));
     let said = ask(&server, &["explain", ID]);

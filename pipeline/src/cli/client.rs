@@ -28,7 +28,8 @@ impl Client {
     /// A client of the server at `server`, such as `http://127.0.0.1:8080` or `http://host/prefix`.
     pub fn new(server: &str) -> Result<Self, Failure> {
         let wrong = |why: &str| {
-            let what = format!("`{}` is no address of a server: {why}", show::plain(&crate::config::key::masked(server)));
+            let what =
+                format!("`{}` is no address of a server: {why}", show::plain(&crate::config::key::masked(server)));
             Failure::usage(what, "write --server http://127.0.0.1:8080, or set STREAMFORGE_SERVER")
         };
         let mut base = Url::parse(server).map_err(|error| wrong(&error.to_string()))?;

@@ -216,9 +216,11 @@ fn memory() -> Finding {
 fn open_files() -> Finding {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     match limit {
-        Some(limit) if limit < 1024 => {
-            Finding::warn("open files", format!("at most {limit}"), "raise it with `ulimit -n 4096`: each viewer takes one")
-        }
+        Some(limit) if limit < 1024 => Finding::warn(
+            "open files",
+            format!("at most {limit}"),
+            "raise it with `ulimit -n 4096`: each viewer takes one",
+        ),
         Some(limit) => Finding::ok("open files", format!("at most {limit}")),
         None => Finding::ok("open files", "as many as needed"),
     }
@@ -254,7 +256,13 @@ async fn doors(config: &Config, running: Option<&Value>) -> Vec<Finding> {
     }
     match up::open_doors(config) {
         Err(failure) => vec![Finding::fail("doors", failure.what, failure.advice)],
-        Ok(_) => vec![Finding::ok("doors", "log, catalog and blobs open")],
+        Ok(doors) => match doors.blobs.check().await {
+            Ok(()) => vec![Finding::ok("doors", "log, catalog and blobs open")],
+            Err(error) => {
+                let fix = "see that the folder of `blobs` can be written";
+                vec![Finding::fail("doors", super::failure::chain(&error), fix)]
+            }
+        },
     }
 }
 

@@ -75,8 +75,9 @@ async fn once(
     last_id: &mut Option<String>,
     seen: &mut impl FnMut(&Status),
 ) -> Result<bool, Failure> {
-    let mut request =
-        client.request(Method::GET, &format!("{path}/events")).header(ACCEPT, HeaderValue::from_static("text/event-stream"));
+    let mut request = client
+        .request(Method::GET, &format!("{path}/events"))
+        .header(ACCEPT, HeaderValue::from_static("text/event-stream"));
     if let Some(id) = last_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
         request = request.header("last-event-id", id);
     }

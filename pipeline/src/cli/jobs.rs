@@ -202,9 +202,11 @@ pub async fn workers(client: &Client, json: bool) -> Result<(), Failure> {
         for (key, value) in worker.as_object().into_iter().flatten() {
             let value = match value {
                 Value::String(text) => show::plain(text),
-                Value::Array(parts) => {
-                    parts.iter().map(|part| part.as_str().map_or_else(|| part.to_string(), show::plain)).collect::<Vec<_>>().join(",")
-                }
+                Value::Array(parts) => parts
+                    .iter()
+                    .map(|part| part.as_str().map_or_else(|| part.to_string(), show::plain))
+                    .collect::<Vec<_>>()
+                    .join(","),
                 other => other.to_string(),
             };
             if !["name", "worker", "id"].contains(&key.as_str()) {

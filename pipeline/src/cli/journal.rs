@@ -28,7 +28,13 @@ pub fn start(format: LogFormat) -> Result<(), Failure> {
         LogFormat::Json => true,
     };
     let started = if is_json {
-        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).with_span_events(FmtSpan::NONE).try_init()
+        lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .with_span_events(FmtSpan::NONE)
+            .try_init()
     } else {
         lines.with_ansi(is_terminal && show::is_colour_wanted()).with_target(false).try_init()
     };

@@ -15,7 +15,8 @@ pub fn show(config: &Config, as_json: bool) -> Result<(), Failure> {
     let value_width = config.settings.iter().map(|setting| setting.shown.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for setting in &config.settings {
-        let line = format!("{:key_width$}  {:value_width$}  {}", setting.key, show::plain(&setting.shown), setting.origin);
+        let line =
+            format!("{:key_width$}  {:value_width$}  {}", setting.key, show::plain(&setting.shown), setting.origin);
         text.push_str(line.trim_end());
         text.push('\n');
     }
