@@ -1,1 +1,128 @@
-//! To come.
+//! The edge: everything over HTTP, and the record projection.
+//!
+//! An edge holds no state that it could not lose: rows lie in the catalog, progress on the log, bytes and manifests in the
+//! blob store. Any number of edges serve the same jobs.
+//!
+//! # Layout
+//! - [`accept`]: connections; [`routes`]: which address does what; [`cors`]: who may ask from elsewhere
+//! - [`upload`]: bytes in; [`sweep`]: what became of uploads that broke off
+//! - [`jobs`], [`explain`], [`watch`]: what a job is, why it is not done, and how it changes
+//! - [`play`], [`hls`], [`manifests`]: bytes out; [`deliver`], [`range`]: which of them
+//! - [`board`]: progress in memory; [`record`], [`events`]: events fold into rows
+//! - [`health`], [`ops`]: for balancers and operators
+//! - [`problem`]: errors as clients see them; [`query`]: query strings; [`page`]: the web page and the description
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use connectors::Doors;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use accept::Limits;
+use board::Board;
+use manifests::Manifests;
+use sweep::Sweeper;
+
+pub mod accept;
+pub mod board;
+pub mod cors;
+pub mod deliver;
+pub mod events;
+pub mod explain;
+pub mod health;
+pub mod hls;
+pub mod jobs;
+pub mod manifests;
+pub mod ops;
+pub mod page;
+pub mod play;
+pub mod problem;
+pub mod query;
+pub mod range;
+pub mod record;
+pub mod routes;
+pub mod sweep;
+pub mod upload;
+pub mod watch;
+
+pub use record::record;
+
+/// How the edge behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Most bytes of one upload.
+    pub max_upload_bytes: u64,
+    /// Prefix under which a proxy shows the edge, `/` for none. Addresses with and without it are answered.
+    pub public_path: String,
+    /// Name of this process in upload intents, unique per start.
+    pub owner: String,
+    /// Whether this process is the only one that receives uploads, as on embedded doors.
+    pub is_alone: bool,
+    /// How long requests may go on after a shutdown was asked for.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_upload_bytes: 500_000_000,
+            public_path: "/".to_owned(),
+            owner: format!("edge-{}-{:08x}", std::process::id(), rand::random::<u32>()),
+            is_alone: true,
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Settings {
+    /// The public path without its last slash: what addresses begin with.
+    fn prefix(&self) -> &str {
+        self.public_path.trim_end_matches('/')
+    }
+}
+
+/// What every request may need.
+pub struct Edge {
+    settings: Settings,
+    doors: Doors,
+    board: Arc<Board>,
+    manifests: Arc<Manifests>,
+    /// Ends what would otherwise never end: event streams and WebSockets.
+    shutdown: CancellationToken,
+    /// Work that outlives its request, such as tidying up after an upload whose client went away.
+    tasks: TaskTracker,
+}
+
+impl Edge {
+    /// An edge that tells event streams to end at `shutdown`.
+    pub fn new(settings: Settings, doors: Doors, board: Arc<Board>, shutdown: CancellationToken) -> Arc<Self> {
+        let manifests = Arc::clone(board.manifests());
+        Arc::new(Self { settings, doors, board, manifests, shutdown, tasks: TaskTracker::new() })
+    }
+}
+
+/// Serves HTTP on `listener`, keeps the board up to date and sweeps, until `shutdown`; then lets requests come to their end.
+pub async fn serve(
+    listener: TcpListener,
+    settings: Settings,
+    doors: Doors,
+    board: Arc<Board>,
+    shutdown: CancellationToken,
+) {
+    let sweeper = Sweeper { owner: settings.owner.clone(), is_alone: settings.is_alone };
+    let limits = Limits { grace: settings.grace, ..Limits::default() };
+    let edge = Edge::new(settings, doors.clone(), Arc::clone(&board), shutdown.clone());
+    let service = routes::service(Arc::clone(&edge));
+    tokio::join!(
+        accept::accept(listener, service, limits, shutdown.clone()),
+        board.follow(shutdown.clone()),
+        sweeper.run(&doors, &shutdown),
+    );
+    edge.tasks.close();
+    // Connections are gone by now; what is left tidies up, which takes a moment.
+    if tokio::time::timeout(Duration::from_secs(5), edge.tasks.wait()).await.is_err() {
+        tracing::warn!(tasks = edge.tasks.len(), "some uploads are left for the sweeper");
+    }
+}

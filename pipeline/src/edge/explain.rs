@@ -1,0 +1,93 @@
+//! `/api/jobs/{id}/explain`: why a job is not done yet, in plain words.
+//!
+//! # Layout
+//! - [`words`]: facts become sentences, without any I/O
+
+use std::time::Duration;
+
+use connectors::Doors;
+use connectors::log::{From, Tailed};
+use schemas::JobId;
+use tokio::time::timeout;
+use warp::reply::Response;
+
+use super::Edge;
+use super::problem::Problem;
+use words::{DeadLetter, Facts, StageFacts};
+
+pub mod words;
+
+/// The stages that every job passes, with the topic that each reads.
+const INPUTS: [(&str, &str); 4] = [
+    ("probe", "upload.received"),
+    ("split", "source.probed"),
+    ("transcode", "chunk.cut"),
+    ("stitch", "chunk.transcoded"),
+];
+
+/// A worker that gave no sign for so long is not there, milliseconds.
+const ALIVE_MS: i64 = 30_000;
+
+/// How long dead letters are looked for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Most dead letters that are told.
+const LETTERS: usize = 20;
+
+impl Edge {
+    /// Explains `job`.
+    pub(super) async fn explain(&self, job: JobId) -> Result<Response, Problem> {
+        let (row, live) = self.known(job).await?;
+        let now_ms = self.doors.clock.now_ms();
+        // Each of these may be away: then its part of the story is missing, and the rest is told.
+        let decision = self.doors.catalog.decision(job).await.ok().flatten();
+        let mut letters = Vec::new();
+        let mut stages = Vec::new();
+        for (stage, input) in INPUTS {
+            stages.push(self.stage_facts(stage, input, now_ms).await);
+            letters.extend(timeout(PATIENCE, dead_letters(&self.doors, stage, job)).await.unwrap_or_default());
+        }
+        let facts = Facts { row, live, busy: self.board.busy(job), decision, stages, letters, now_ms };
+        Ok(super::jobs::fresh(warp::reply::json(&words::tell(&facts))))
+    }
+
+    async fn stage_facts(&self, stage: &'static str, input: &'static str, now_ms: i64) -> StageFacts {
+        let behind = match self.doors.log.progress(&format!("streamforge.{stage}"), &[input]).await {
+            Ok(partitions) => Some(partitions.iter().map(|at| at.end.saturating_sub(at.committed).max(0)).sum()),
+            Err(_) => None,
+        };
+        let workers = self.doors.catalog.workers().await.ok().map(|workers| {
+            let alive = workers.iter().filter(|worker| now_ms - worker.seen_at < ALIVE_MS);
+            alive.filter(|worker| worker.stages.iter().any(|(name, ..)| name == stage)).count()
+        });
+        StageFacts { name: stage, behind, workers }
+    }
+}
+
+/// The dead letters of `job` that `stage` left.
+async fn dead_letters(doors: &Doors, stage: &'static str, job: JobId) -> Vec<DeadLetter> {
+    let topic = format!("{stage}.dlq");
+    let mut found = Vec::new();
+    let Ok(mut reader) = doors.log.tail(&[topic.as_str()], From::Beginning).await else { return found };
+    let name = job.to_string();
+    while let Ok(Tailed::Records(records)) = reader.next().await {
+        // Keys are the job, or the job and a chunk.
+        for record in records.iter().filter(|record| record.key.starts_with(name.as_bytes())) {
+            let header = |name: &str| {
+                let value = record.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+                value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+            };
+            found.push(DeadLetter {
+                stage,
+                reason: header("reason"),
+                message: header("message"),
+                attempts: header("attempts"),
+                at: record.timestamp_ms,
+            });
+        }
+        if found.len() >= LETTERS {
+            break;
+        }
+    }
+    found
+}

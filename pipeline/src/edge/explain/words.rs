@@ -1,0 +1,310 @@
+//! Facts about a job become sentences.
+
+use connectors::catalog::Decision;
+use schemas::JobId;
+use schemas::event::{Outcome, StageState};
+use schemas::job::view::{StageView, rfc3339};
+use schemas::job::{JobRow, Live, State};
+use serde::Serialize;
+
+use crate::edge::board::tally::Busy;
+
+/// Work of which nothing was heard for so long stands still, milliseconds.
+const STILL_MS: i64 = 20_000;
+
+/// Everything that is known about a job.
+pub struct Facts {
+    /// Its row.
+    pub row: JobRow,
+    /// Where its stages stand.
+    pub live: Live,
+    /// Units that are worked on.
+    pub busy: Vec<Busy>,
+    /// Its end, when that is decided.
+    pub decision: Option<Decision>,
+    /// The stages, in order.
+    pub stages: Vec<StageFacts>,
+    /// What was given up on.
+    pub letters: Vec<DeadLetter>,
+    /// Now, milliseconds since the Unix epoch.
+    pub now_ms: i64,
+}
+
+/// How one stage does, for all jobs.
+pub struct StageFacts {
+    /// Its name.
+    pub name: &'static str,
+    /// Events that it has not finished; absent when the log does not say.
+    pub behind: Option<i64>,
+    /// Workers that run it; absent when the catalog does not say.
+    pub workers: Option<usize>,
+}
+
+/// An event that a stage gave up on.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// The stage.
+    pub stage: &'static str,
+    /// A stable word.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+    /// How often it was tried.
+    pub attempts: String,
+    /// Milliseconds since the Unix epoch.
+    pub at: i64,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The job.
+    pub id: JobId,
+    /// Its state.
+    pub state: State,
+    /// Why it is where it is, in one sentence.
+    pub because: String,
+    /// What has to happen next.
+    pub waiting_for: Vec<String>,
+    /// What happened, oldest first.
+    pub history: Vec<Happening>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct Happening {
+    /// RFC 3339, when it is known.
+    pub at: Option<String>,
+    /// In words.
+    pub what: String,
+}
+
+/// Tells the story of a job.
+pub fn tell(facts: &Facts) -> Explanation {
+    let mut waiting_for = Vec::new();
+    let because = because(facts, &mut waiting_for);
+    Explanation { id: facts.row.id, state: facts.row.state(), because, waiting_for, history: history(facts) }
+}
+
+fn because(facts: &Facts, waiting_for: &mut Vec<String>) -> String {
+    if let Some(end) = &facts.row.ended {
+        return ended(facts, end.event.outcome);
+    }
+    if let Some(decision) = &facts.decision {
+        waiting_for.push("the event that says so".to_owned());
+        let how = match decision.outcome {
+            Outcome::Ready => "It is finished",
+            Outcome::Failed => "It has failed",
+            Outcome::Cancelled => "It is cancelled",
+        };
+        return format!("{how}; the event that says so is on its way.");
+    }
+    if facts.row.cancel_requested.is_some() {
+        waiting_for.push("the workers to let go of it".to_owned());
+        return "Somebody asked to cancel it, and the workers have not let go of it yet.".to_owned();
+    }
+    let Some(stage) =
+        facts.live.stages.iter().find(|stage| !matches!(stage.state, StageState::Done | StageState::Skipped))
+    else {
+        waiting_for.push("the end of the job to be decided".to_owned());
+        return "All stages are done and the end of the job is being decided.".to_owned();
+    };
+    open(facts, stage, waiting_for)
+}
+
+fn ended(facts: &Facts, outcome: Outcome) -> String {
+    let end = facts.row.ended.as_ref().map(|fact| &fact.event);
+    match (outcome, end.and_then(|end| end.error.as_ref())) {
+        (Outcome::Ready, _) => "It is done: every promised rendition can be fetched.".to_owned(),
+        (Outcome::Cancelled, _) => "Somebody cancelled it.".to_owned(),
+        (Outcome::Failed, Some(error)) => {
+            format!("It failed in {}: {} ({}).", error.stage, error.message.trim_end_matches('.'), error.code)
+        }
+        (Outcome::Failed, None) => "It failed, and nobody said why.".to_owned(),
+    }
+}
+
+/// Why `stage`, the first that is not done, is not done.
+fn open(facts: &Facts, stage: &StageView, waiting_for: &mut Vec<String>) -> String {
+    let name = &stage.name;
+    let share = if stage.total > 1 { format!(" {} of {} parts", stage.done, stage.total) } else { String::new() };
+    let busy: Vec<&Busy> = facts.busy.iter().filter(|unit| unit.stage == *name).collect();
+    waiting_for.push(if stage.total > 1 {
+        format!("{name} to finish {} more of {} parts", stage.total - stage.done, stage.total)
+    } else {
+        format!("{name} to finish")
+    });
+    if let Some(unit) = busy.iter().find(|unit| unit.note.is_some() && unit.state != StageState::Running) {
+        let note = unit.note.as_deref().unwrap_or_default().trim_end_matches('.');
+        waiting_for.push(format!("another attempt at part {} of {name}", unit.unit));
+        return format!(
+            "{name} failed at part {} in attempt {} ({note}) and will be tried again.",
+            unit.unit, unit.attempt
+        );
+    }
+    let running = busy.iter().filter(|unit| unit.state == StageState::Running);
+    if let Some(last) = running.clone().map(|unit| unit.at).max() {
+        let silent_ms = facts.now_ms - last;
+        if silent_ms > STILL_MS {
+            waiting_for.push("the worker to give a sign, or its work to be handed to another".to_owned());
+            return format!("{name} is at work, but nothing was heard of it for {} seconds.", silent_ms / 1000);
+        }
+        let done = if share.is_empty() { String::new() } else { format!(", done are{share}") };
+        let eta = facts.live.eta_s.map(|eta| format!("; about {eta:.0} s to go")).unwrap_or_default();
+        return format!("{name} is at work on {} part(s) at this moment{done}{eta}.", running.count());
+    }
+    let of_stage = facts.stages.iter().find(|known| known.name == name);
+    if of_stage.and_then(|known| known.workers) == Some(0) {
+        waiting_for.push(format!("a worker that runs {name}"));
+        return format!("No living worker runs {name}, so nobody takes it up.");
+    }
+    match of_stage.and_then(|known| known.behind) {
+        Some(behind) if behind > 1 => {
+            waiting_for.push(format!("a free slot for {name}"));
+            format!("{name} has {behind} events to do, of all jobs, and this job's turn has not come yet.")
+        }
+        _ => format!("{name} is about to take it up."),
+    }
+}
+
+fn history(facts: &Facts) -> Vec<Happening> {
+    let mut history: Vec<(Option<i64>, String)> = Vec::new();
+    let row = &facts.row;
+    if let Some(fact) = &row.received {
+        let event = &fact.event;
+        history.push((Some(event.received_at), format!("received {} bytes by {}", event.source.size, event.origin)));
+    }
+    if let Some(fact) = &row.probed {
+        let (media, rungs) = (&fact.event.media, &fact.event.rungs);
+        let names: Vec<&str> = rungs.iter().map(|rung| rung.quality.as_str()).collect();
+        let video = &media.video;
+        history.push((
+            None,
+            format!(
+                "probed: {}, {} {}x{}, {:.1} s; promised {}",
+                media.container,
+                video.codec,
+                video.width,
+                video.height,
+                media.duration_us as f64 / 1e6,
+                names.join(", ")
+            ),
+        ));
+    }
+    for unit in &facts.busy {
+        if let Some(note) = &unit.note {
+            history
+                .push((Some(unit.at), format!("{} part {}, attempt {}: {note}", unit.stage, unit.unit, unit.attempt)));
+        }
+    }
+    for letter in &facts.letters {
+        let (stage, attempts) = (letter.stage, &letter.attempts);
+        let why = format!("{stage} gave up after {attempts} attempt(s): {} ({})", letter.message, letter.reason);
+        history.push((Some(letter.at), why));
+    }
+    if let Some(at) = facts.live.playable_at {
+        history.push((Some(at), "the beginning could be watched".to_owned()));
+    }
+    for fact in row.renditions.values() {
+        history.push((None, format!("{} is whole: {} frames", fact.event.quality, fact.event.frames)));
+    }
+    if let Some(fact) = &row.cancel_requested {
+        history.push((Some(fact.event.at), "somebody asked to cancel".to_owned()));
+    }
+    if let Some(fact) = &row.ended {
+        let how = match fact.event.outcome {
+            Outcome::Ready => "ready",
+            Outcome::Failed => "failed",
+            Outcome::Cancelled => "cancelled",
+        };
+        history.push((Some(fact.event.at), how.to_owned()));
+    }
+    // What has no time keeps its place after what came before it.
+    let mut latest = i64::MIN;
+    let mut placed: Vec<(i64, Option<i64>, String)> = history
+        .into_iter()
+        .map(|(at, what)| {
+            latest = at.unwrap_or(latest);
+            (latest, at, what)
+        })
+        .collect();
+    placed.sort_by_key(|(place, ..)| *place);
+    placed.into_iter().map(|(_, at, what)| Happening { at: at.map(rfc3339), what }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::event::{CancelRequested, Failure, JobEnded};
+    use schemas::job::JobEvent;
+
+    use super::*;
+
+    fn facts() -> Facts {
+        let stage = |name: &str, state, done| StageView { name: name.into(), state, done, total: 4 };
+        Facts {
+            row: JobRow::new(JobId::from_parts(1, 1)),
+            live: Live {
+                stages: vec![stage("split", StageState::Done, 4), stage("transcode", StageState::Waiting, 1)],
+                ..Live::default()
+            },
+            busy: Vec::new(),
+            decision: None,
+            stages: vec![StageFacts { name: "transcode", behind: Some(9), workers: Some(1) }],
+            letters: Vec::new(),
+            now_ms: 100_000,
+        }
+    }
+
+    fn busy(state: StageState, note: Option<&str>) -> Busy {
+        Busy {
+            stage: "transcode".into(),
+            unit: 2,
+            units: 4,
+            state,
+            attempt: 1,
+            worker: "w".into(),
+            note: note.map(str::to_owned),
+            at: 99_000,
+        }
+    }
+
+    #[test]
+    fn a_queue_a_missing_worker_and_a_failed_attempt_are_told_apart() {
+        let queued = tell(&facts());
+        assert!(queued.because.contains("9 events"), "{}", queued.because);
+        assert_eq!(queued.waiting_for[0], "transcode to finish 3 more of 4 parts");
+        let mut alone = facts();
+        alone.stages[0].workers = Some(0);
+        assert!(tell(&alone).because.starts_with("No living worker runs transcode"));
+        let mut again = facts();
+        again.busy.push(busy(StageState::Waiting, Some("the disk was full")));
+        assert!(tell(&again).because.contains("(the disk was full) and will be tried again"));
+        let mut at_work = facts();
+        at_work.busy.push(busy(StageState::Running, None));
+        assert!(tell(&at_work).because.starts_with("transcode is at work on 1 part(s)"));
+        at_work.now_ms += 60_000;
+        assert!(tell(&at_work).because.contains("nothing was heard of it for 61 seconds"));
+    }
+
+    #[test]
+    fn ends_say_how_and_why() {
+        let mut failed = facts();
+        let error =
+            Failure { code: "no_video".into(), stage: "probe".into(), message: "there is no video track".into() };
+        let end = JobEnded {
+            job: failed.row.id,
+            outcome: Outcome::Failed,
+            at: 7,
+            playable_at: None,
+            error: Some(error),
+            warnings: Vec::new(),
+        };
+        failed.row.apply(JobEvent::CancelRequested(CancelRequested { job: end.job, at: 3 }), Some(0));
+        failed.row.apply(JobEvent::Ended(end), Some(0));
+        let told = tell(&failed);
+        assert_eq!(told.because, "It failed in probe: there is no video track (no_video).");
+        assert!(told.waiting_for.is_empty());
+        let what: Vec<&str> = told.history.iter().map(|happening| happening.what.as_str()).collect();
+        assert_eq!(what, ["somebody asked to cancel", "failed"]);
+    }
+}

@@ -1,0 +1,222 @@
+//! HLS playlists (RFC 8216) out of a manifest, without any I/O.
+//!
+//! Every address in them is relative, so that they work behind any prefix.
+
+use std::fmt::Write as _;
+
+use schemas::manifest::{Manifest, SEGMENT_SECONDS, Segment, Track, segments};
+
+/// `Content-Type` of a playlist.
+pub const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
+
+/// Target duration of every playlist whose fragments keep to the grid: segments end within half a second of
+/// [`SEGMENT_SECONDS`], and a growing playlist must never have to change it.
+pub const TARGET_SECONDS: u64 = SEGMENT_SECONDS + 1;
+
+/// The playlist that names all renditions.
+pub fn master(manifest: &Manifest) -> String {
+    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    if manifest.audio.is_some() {
+        text.push_str(concat!(
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,",
+            "URI=\"audio/index.m3u8\"\n"
+        ));
+    }
+    let audio_peak = manifest.audio.as_ref().map_or(0, peak);
+    let audio_average = manifest.audio.as_ref().map_or(0, average);
+    for rendition in &manifest.renditions {
+        let codecs = match &manifest.audio {
+            Some(audio) => format!("{},{}", rendition.video.codec, audio.codec),
+            None => rendition.video.codec.clone(),
+        };
+        let _ = write!(
+            text,
+            "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{codecs}\",RESOLUTION={}x{}",
+            peak(&rendition.video) + audio_peak,
+            average(&rendition.video) + audio_average,
+            rendition.width,
+            rendition.height,
+        );
+        if rendition.fps > 0.0 {
+            let _ = write!(text, ",FRAME-RATE={:.3}", rendition.fps);
+        }
+        if manifest.audio.is_some() {
+            text.push_str(",AUDIO=\"audio\"");
+        }
+        let _ = writeln!(text, "\n{}/index.m3u8", rendition.quality);
+    }
+    text
+}
+
+/// The playlist of one track.
+pub fn media(manifest: &Manifest, track: &Track, target_seconds: u64) -> String {
+    let kind = if manifest.complete { "VOD" } else { "EVENT" };
+    let mut text = format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{target_seconds}\n#EXT-X-MEDIA-SEQUENCE:0\n\
+         #EXT-X-PLAYLIST-TYPE:{kind}\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"init.mp4\"\n"
+    );
+    for (number, segment) in listed(manifest, track).iter().enumerate() {
+        let _ = write!(text, "#EXTINF:{:.6},\nseg-{number}.m4s\n", seconds(segment.duration, track.timescale));
+    }
+    if manifest.complete {
+        text.push_str("#EXT-X-ENDLIST\n");
+    }
+    text
+}
+
+/// The segments of `track` that may be listed: all of a whole video; of a growing one those that every track has reached
+/// the end of, so that a player never meets a picture without its sound.
+///
+/// A chunk that is not whole in every track may still grow, so segment numbers never move.
+pub fn listed(manifest: &Manifest, track: &Track) -> Vec<Segment> {
+    let mut listed = segments(&track.pieces, track.timescale);
+    if !manifest.complete {
+        let tracks = manifest.renditions.iter().map(|rendition| &rendition.video).chain(&manifest.audio);
+        let until = tracks.map(end_seconds).fold(f64::INFINITY, f64::min);
+        // A millisecond of grace: tracks count in different ticks.
+        let reached = listed.iter().take_while(|segment| segment_end(segment, track.timescale) <= until + 1e-3).count();
+        listed.truncate(reached);
+    }
+    listed
+}
+
+/// The target duration of a video whose longest distance between two frames is `longest_gap_s`.
+///
+/// Pictures come in groups of two seconds; one that stays longer stretches its group.
+pub fn target_for_gap(longest_gap_s: f64) -> u64 {
+    TARGET_SECONDS.max((longest_gap_s.max(0.0) + 2.5).ceil() as u64)
+}
+
+/// The smallest target duration that holds for what `manifest` lists by now.
+pub fn target_of(manifest: &Manifest) -> u64 {
+    let tracks = manifest.renditions.iter().map(|rendition| &rendition.video).chain(&manifest.audio);
+    let longest = tracks
+        .flat_map(|track| {
+            segments(&track.pieces, track.timescale).into_iter().map(|s| seconds(s.duration, track.timescale))
+        })
+        .fold(0.0, f64::max);
+    TARGET_SECONDS.max(longest.round() as u64)
+}
+
+/// Whether the video can be listed at all: at least one segment of every track.
+pub fn is_playable(manifest: &Manifest) -> bool {
+    manifest.complete || manifest.renditions.iter().all(|rendition| !listed(manifest, &rendition.video).is_empty())
+}
+
+fn seconds(ticks: u64, timescale: u32) -> f64 {
+    ticks as f64 / f64::from(timescale.max(1))
+}
+
+fn segment_end(segment: &Segment, timescale: u32) -> f64 {
+    segment.start as f64 / f64::from(timescale.max(1)) + seconds(segment.duration, timescale)
+}
+
+fn end_seconds(track: &Track) -> f64 {
+    segments(&track.pieces, track.timescale).last().map_or(0.0, |last| segment_end(last, track.timescale))
+}
+
+/// Measured here as well, so that a playlist never promises less than what it lists.
+fn peak(track: &Track) -> u64 {
+    let measured = segments(&track.pieces, track.timescale).iter().map(|segment| segment.bps(track.timescale)).max();
+    track.peak_bps.max(measured.unwrap_or(0))
+}
+
+fn average(track: &Track) -> u64 {
+    track.average_bps.min(peak(track))
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::JobId;
+    use schemas::event::Fragment;
+    use schemas::manifest::{Piece, Rendition};
+
+    use super::*;
+
+    fn track(codec: &str, timescale: u32, pieces: &[&[u64]]) -> Track {
+        let mut start = 0;
+        let pieces = pieces
+            .iter()
+            .map(|durations| {
+                let mut offset = 0;
+                let fragments: Vec<Fragment> = durations
+                    .iter()
+                    .map(|duration| {
+                        let fragment =
+                            Fragment { offset, size: 1000, header: 8, start, duration: *duration, samples: 1 };
+                        offset += 1000;
+                        start += *duration as i64;
+                        fragment
+                    })
+                    .collect();
+                Piece { key: "k".into(), size: offset, sha256: String::new(), fragments }
+            })
+            .collect();
+        Track { codec: codec.into(), timescale, init: Vec::new(), peak_bps: 5_000, average_bps: 4_000, pieces }
+    }
+
+    fn manifest(complete: bool, video: &[&[u64]], audio: Option<&[&[u64]]>) -> Manifest {
+        Manifest {
+            job: JobId::from_parts(1, 1),
+            complete,
+            playable_at: 0,
+            written_at: 0,
+            renditions: vec![Rendition {
+                quality: "360p".into(),
+                width: 640,
+                height: 360,
+                fps: 25.0,
+                video: track("avc1.64001e", 1000, video),
+                progressive: None,
+            }],
+            audio: audio.map(|pieces| track("mp4a.40.2", 48_000, pieces)),
+        }
+    }
+
+    #[test]
+    fn the_master_playlist_names_codecs_sizes_and_honest_rates() {
+        let text = master(&manifest(true, &[&[2000, 2000]], Some(&[&[192_000]])));
+        // Video: 2000 bytes in 4 s are 4000 bit/s, less than the 5000 stated; audio likewise.
+        let line = "BANDWIDTH=10000,AVERAGE-BANDWIDTH=8000,CODECS=\"avc1.64001e,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=25.000,AUDIO=\"audio\"\n360p/index.m3u8\n";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("TYPE=AUDIO,GROUP-ID=\"audio\""), "{text}");
+        let silent = master(&manifest(true, &[&[500]], None));
+        assert!(silent.contains("BANDWIDTH=16000,AVERAGE"), "measured 1000 bytes in half a second: {silent}");
+        assert!(!silent.contains("AUDIO"), "{silent}");
+    }
+
+    #[test]
+    fn a_growing_playlist_lists_what_both_tracks_have_and_gets_its_end_later() {
+        let growing =
+            manifest(false, &[&[2000, 2000, 2000], &[2000, 2000]], Some(&[&[96_000, 96_000, 96_000, 48_000]]));
+        let video = media(&growing, &growing.renditions[0].video, TARGET_SECONDS);
+        assert_eq!(video.matches("#EXTINF").count(), 1, "sound ends at 7 s, the second segment at 10 s: {video}");
+        assert!(video.contains("EVENT") && !video.contains("ENDLIST"), "{video}");
+        let whole = manifest(true, &[&[2000, 2000, 2000], &[2000, 2000]], Some(&[&[480_000]]));
+        let video = media(&whole, &whole.renditions[0].video, TARGET_SECONDS);
+        assert_eq!(video.matches("#EXTINF").count(), 2);
+        assert!(video.contains("VOD") && video.ends_with("#EXT-X-ENDLIST\n"), "{video}");
+        assert!(video.contains("#EXTINF:6.000000,\nseg-0.m4s\n#EXTINF:4.000000,\nseg-1.m4s\n"), "{video}");
+    }
+
+    #[test]
+    fn a_longer_prefix_never_changes_what_was_listed() {
+        let all: [&[u64]; 3] = [&[2000, 2000], &[2000, 2000, 2000, 2000], &[2000, 1500]];
+        let mut before = String::new();
+        for pieces in 1..=3 {
+            let manifest = manifest(false, &all[..pieces], Some(&[&[960_000]]));
+            let text = media(&manifest, &manifest.renditions[0].video, TARGET_SECONDS);
+            assert!(text.starts_with(&before), "{text}\nafter\n{before}");
+            before = text;
+        }
+    }
+
+    #[test]
+    fn the_target_holds_for_every_segment() {
+        let slow = manifest(true, &[&[9_400], &[2000]], None);
+        assert_eq!(target_of(&slow), 9);
+        assert_eq!(target_of(&manifest(true, &[&[2000, 2000, 2500]], None)), TARGET_SECONDS);
+        assert!(target_for_gap(7.4) >= 9);
+        assert_eq!(target_for_gap(0.04), TARGET_SECONDS);
+    }
+}

@@ -1,0 +1,163 @@
+//! `/api/jobs`: listing, reading and steering.
+
+use schemas::JobId;
+use schemas::event::{CancelRequested, JobDeleted};
+use schemas::job::{JobEvent, JobView, State, StatusView};
+use schemas::{ledger, manifest};
+use serde_json::json;
+use warp::http::StatusCode;
+use warp::http::header::CONTENT_TYPE;
+use warp::reply::{Reply, Response};
+
+use connectors::blobs;
+
+use super::Edge;
+use super::problem::{Problem, chain};
+use super::query;
+use super::record::change_row;
+use crate::stage::record_of;
+
+/// Jobs on a page: when nobody asks, and at most.
+const PAGE: usize = 50;
+const LONGEST_PAGE: usize = 500;
+
+type Answer = Result<Response, Problem>;
+
+impl Edge {
+    /// `GET /api/jobs`.
+    pub(super) async fn list(&self, asked: &str) -> Answer {
+        let limit = match query::value(asked, "limit") {
+            None => PAGE,
+            Some(text) => match text.parse::<usize>() {
+                Ok(limit @ 1..) => limit.min(LONGEST_PAGE),
+                _ => return Err(Problem::bad_request("bad_limit", "limit must be a number from 1")),
+            },
+        };
+        let state = match query::value(asked, "state").filter(|word| !word.is_empty()) {
+            None => None,
+            Some(word) => Some(State::from_word(&word).ok_or_else(|| {
+                let states = "received, processing, ready, failed or cancelled";
+                Problem::bad_request("bad_state", format!("state must be one of {states}"))
+            })?),
+        };
+        let after = query::value(asked, "after").filter(|cursor| !cursor.is_empty());
+        let page = self.doors.catalog.jobs(state, after.as_deref(), limit).await?;
+        let mut jobs = Vec::with_capacity(page.items.len());
+        for row in page.items {
+            if let Some((row, live)) = self.board.look_at(row).await?.filter(|(row, _)| !row.deleted) {
+                jobs.push(JobView::of(&row, &live, &self.settings.public_path));
+            }
+        }
+        Ok(fresh(warp::reply::json(&json!({ "jobs": jobs, "next": page.next }))))
+    }
+
+    /// `GET /api/jobs/{id}`.
+    pub(super) async fn job(&self, job: JobId) -> Answer {
+        let (row, live) = self.known(job).await?;
+        Ok(fresh(warp::reply::json(&JobView::of(&row, &live, &self.settings.public_path))))
+    }
+
+    /// `GET /api/jobs/{id}/status`.
+    pub(super) async fn status(&self, job: JobId) -> Answer {
+        let (row, live) = self.known(job).await?;
+        Ok(fresh(warp::reply::json(&StatusView::of(&row, &live))))
+    }
+
+    /// `POST /api/jobs/{id}/cancel`: twice is fine; a job that ended otherwise stays as it is.
+    pub(super) async fn cancel(&self, job: JobId) -> Answer {
+        let (row, live) = self.known(job).await?;
+        match row.state() {
+            State::Cancelled => return Ok(accepted(&StatusView::of(&row, &live))),
+            state @ (State::Ready | State::Failed) => {
+                let detail = format!("the job has ended already, it is {}", state.as_str());
+                return Err(Problem::new(StatusCode::CONFLICT, "already_ended", detail));
+            }
+            State::Received | State::Processing => {}
+        }
+        let event = CancelRequested { job, at: self.doors.clock.now_ms() };
+        self.doors.log.append(vec![record_of(&event).map_err(unwritable)?]).await?;
+        tracing::info!(%job, "somebody asked to cancel");
+        let row = change_row(&self.doors, job, |row| row.apply(JobEvent::CancelRequested(event.clone()), None)).await?;
+        self.board.note(&row);
+        Ok(accepted(&StatusView::of(&row, &live)))
+    }
+
+    /// `DELETE /api/jobs/{id}`: twice is fine.
+    pub(super) async fn delete(&self, job: JobId) -> Answer {
+        let answer = || accepted(&json!({ "id": job, "deleted": true }));
+        match self.doors.catalog.job(job).await? {
+            Some(found) if found.row.deleted => return Ok(answer()),
+            Some(_) => {}
+            // Not folded yet, but known to this edge.
+            None => {
+                self.known(job).await?;
+            }
+        }
+        let event = JobDeleted { job, at: self.doors.clock.now_ms() };
+        self.doors.log.append(vec![record_of(&event).map_err(unwritable)?]).await?;
+        let row = change_row(&self.doors, job, |row| row.apply(JobEvent::Deleted(event.clone()), None)).await?;
+        // Without a manifest no edge plays it any more; the rest goes when the event is folded.
+        for key in [manifest::key(job), manifest::live_key(job)] {
+            if let Err(error) = self.doors.blobs.delete(&key).await {
+                tracing::warn!(%job, error = chain(&error), "a manifest stays until the event is folded");
+            }
+        }
+        self.manifests.forget(job);
+        self.board.note(&row);
+        tracing::info!(%job, "deleted");
+        Ok(answer())
+    }
+
+    /// `GET /api/jobs/{id}/ledger`.
+    pub(super) async fn ledger(&self, job: JobId) -> Answer {
+        let (row, _) = self.known(job).await?;
+        match self.doors.blobs.read(&ledger::key(job)).await {
+            Ok(bytes) => {
+                let reply = warp::reply::with_header(bytes.to_vec(), CONTENT_TYPE, "application/json");
+                Ok(fresh(reply))
+            }
+            Err(blobs::Error::NotFound(_)) if row.state().is_end() => {
+                Err(Problem::not_found("the job ended before stitch kept any books"))
+            }
+            Err(blobs::Error::NotFound(_)) => Err(Problem::not_ready("stitch has not closed its books yet")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// `GET /api/jobs/{id}/quality`.
+    pub(super) async fn quality(&self, job: JobId) -> Answer {
+        let (row, _) = self.known(job).await?;
+        if row.assessed.is_empty() {
+            return Err(Problem::not_found("the quality of this video has not been measured"));
+        }
+        let renditions: Vec<_> = row
+            .assessed
+            .values()
+            .map(|fact| {
+                let event = &fact.event;
+                json!({ "quality": event.quality, "psnr_db": event.psnr_db, "ssim": event.ssim, "maker": event.maker })
+            })
+            .collect();
+        Ok(fresh(warp::reply::json(&json!({ "id": job, "renditions": renditions }))))
+    }
+
+    /// The row and the picture of a job that exists.
+    pub(super) async fn known(&self, job: JobId) -> Result<(schemas::job::JobRow, schemas::job::Live), Problem> {
+        let found = self.board.look(job).await?;
+        found.ok_or_else(|| Problem::not_found(format!("there is no job {job}")))
+    }
+}
+
+fn unwritable(error: crate::stage::StageError) -> Problem {
+    tracing::error!(%error, "an event cannot be written");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the event cannot be written")
+}
+
+fn accepted(value: &impl serde::Serialize) -> Response {
+    warp::reply::with_status(warp::reply::json(value), StatusCode::ACCEPTED).into_response()
+}
+
+/// An answer that is true only now.
+pub(super) fn fresh(reply: impl Reply) -> Response {
+    warp::reply::with_header(reply, "cache-control", "no-store").into_response()
+}

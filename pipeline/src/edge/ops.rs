@@ -1,0 +1,77 @@
+//! The ops address: metrics, liveness and readiness. It answers until the very end of the process.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use connectors::Doors;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use warp::http::header::CONTENT_TYPE;
+use warp::http::{Method, Request, StatusCode};
+use warp::reply::{Reply, Response};
+
+use super::accept::{Limits, accept};
+use super::health::Health;
+use super::jobs::fresh;
+use super::problem::Problem;
+
+/// Which doors a process needs to do its role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// An edge can play with the blob store alone.
+    Blobs,
+    /// A worker needs all of them.
+    Everything,
+}
+
+/// What the ops address tells.
+pub struct Ops {
+    /// All metrics in the Prometheus text format.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// What readiness depends on.
+    pub needs: Needs,
+    /// Fires when the process begins to drain: from then on it is not ready.
+    pub draining: CancellationToken,
+}
+
+/// Serves the ops address until `shutdown`.
+pub async fn serve(listener: TcpListener, ops: Ops, doors: Doors, shutdown: CancellationToken) {
+    let ops = Arc::new(ops);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (ops, doors) = (Arc::clone(&ops), doors.clone());
+        async move { Ok::<_, Infallible>(answer(&ops, &doors, request.method(), request.uri().path()).await) }
+    });
+    // Whoever reads metrics asks again soon enough.
+    let limits = Limits { grace: std::time::Duration::from_secs(1), connections: 256, ..Limits::default() };
+    accept(listener, service, limits, shutdown).await;
+}
+
+async fn answer(ops: &Ops, doors: &Doors, method: &Method, path: &str) -> Response {
+    if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+        return Problem::not_found("this address knows /metrics, /healthz and /readyz").response();
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Problem::method("GET, HEAD").response();
+    }
+    match path {
+        "/metrics" => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            fresh(warp::reply::with_header((ops.metrics)(), CONTENT_TYPE, kind))
+        }
+        // Whoever answers is alive.
+        "/healthz" => fresh("ok\n"),
+        _ if ops.draining.is_cancelled() => {
+            fresh(warp::reply::with_status("draining\n", StatusCode::SERVICE_UNAVAILABLE).into_response())
+        }
+        _ => {
+            let health = Health::of(doors).await;
+            let is_ready = match ops.needs {
+                Needs::Blobs => health.blobs.is_none(),
+                Needs::Everything => health.is_good(),
+            };
+            health.answer(is_ready)
+        }
+    }
+}

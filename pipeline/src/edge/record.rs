@@ -1,0 +1,210 @@
+//! The record projection: events fold into job rows.
+//!
+//! All edges are members of one group, so each event is folded by one of them. Rows are written by compare-and-set, so a
+//! row that this edge or another has just written is never lost; offsets are committed after the rows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use connectors::catalog::Swap;
+use connectors::log::{Consumer, Delivery, Record, TopicPartition};
+use connectors::{Doors, blobs, catalog, log};
+use futures::{StreamExt, stream};
+use schemas::JobId;
+use schemas::event::{Event, JobDeleted};
+use schemas::job::{JobEvent, JobRow};
+use schemas::manifest;
+use tokio_util::sync::CancellationToken;
+
+use super::events;
+use super::problem::chain;
+use crate::metrics;
+
+/// The group that folds events into rows.
+pub const GROUP: &str = "streamforge.record";
+
+/// The longest that a worker may go on writing for a job that is deleted already: then its prefix is removed again.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
+
+/// How often due removals are looked for.
+const REMOVALS_EVERY: Duration = Duration::from_secs(30);
+
+/// Removals that are worked off at a time.
+const REMOVALS: usize = 100;
+
+/// Jobs whose rows are written at the same time: the catalog commits them together.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Shortest and longest wait before a door is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// Why folding stopped.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("read events for the job rows")]
+    Log(#[from] log::Error),
+    #[error("write job rows")]
+    Catalog(#[from] catalog::Error),
+    #[error("remove the bytes of a deleted job")]
+    Blobs(#[from] blobs::Error),
+}
+
+/// Folds events into rows, and removes what deleted jobs leave behind, until `shutdown`.
+pub async fn record(doors: Doors, shutdown: CancellationToken) {
+    tokio::join!(fold(&doors, GROUP, &shutdown), remove_again(&doors, &shutdown));
+}
+
+/// Folds as a member of `group`. Whatever goes wrong, it begins again at the committed offsets.
+pub async fn fold(doors: &Doors, group: &str, shutdown: &CancellationToken) {
+    let mut wait = BACKOFF.0;
+    while !shutdown.is_cancelled() {
+        let mut did_something = false;
+        match follow(doors, group, shutdown, &mut did_something).await {
+            Ok(()) => return,
+            Err(error) => {
+                metrics::door_failed("record");
+                tracing::warn!(error = chain(&error), "job rows fall behind; trying again");
+            }
+        }
+        wait = if did_something { BACKOFF.0 } else { (wait * 2).min(BACKOFF.1) };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+async fn follow(
+    doors: &Doors,
+    group: &str,
+    shutdown: &CancellationToken,
+    did_something: &mut bool,
+) -> Result<(), Error> {
+    let mut consumer = doors.log.join(group, &JobEvent::TOPICS).await?;
+    loop {
+        let delivery = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            delivery = consumer.next() => delivery?,
+        };
+        if let Delivery::Records(records) = delivery {
+            apply(doors, &records).await?;
+            commit(consumer.as_mut(), &records).await?;
+            *did_something = true;
+        }
+    }
+}
+
+async fn commit(consumer: &mut dyn Consumer, records: &[Record]) -> Result<(), Error> {
+    let mut next: BTreeMap<TopicPartition, i64> = BTreeMap::new();
+    for record in records {
+        let offset = next.entry(record.at.clone()).or_insert(0);
+        *offset = (*offset).max(record.offset + 1);
+    }
+    for (at, offset) in next {
+        match consumer.commit(&[(at, offset)]).await {
+            // Another member has it now and folds the same records again, with the same result.
+            Ok(()) | Err(log::Error::NotOwner(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Folds `records` into the rows of their jobs.
+async fn apply(doors: &Doors, records: &[Record]) -> Result<(), Error> {
+    let mut by_job: BTreeMap<JobId, Vec<(JobEvent, i64)>> = BTreeMap::new();
+    for record in records {
+        match events::read(record) {
+            Ok(Some(event)) => by_job.entry(event.job()).or_default().push((event, record.offset)),
+            Ok(None) => {}
+            Err(error) => {
+                let (topic, partition) = (&record.at.topic, record.at.partition);
+                tracing::error!(topic, partition, record.offset, %error, "a record was skipped: it cannot be read");
+                metrics::error("record", "unreadable_record");
+            }
+        }
+    }
+    let writes = by_job.into_iter().map(|(job, events)| fold_job(doors, job, events));
+    let mut writes = stream::iter(writes).buffer_unordered(SIDE_BY_SIDE);
+    while let Some(written) = writes.next().await {
+        written?;
+    }
+    Ok(())
+}
+
+async fn fold_job(doors: &Doors, job: JobId, events: Vec<(JobEvent, i64)>) -> Result<(), Error> {
+    let is_deleted = events.iter().any(|(event, _)| matches!(event, JobEvent::Deleted(_)));
+    let apply = |row: &mut JobRow| {
+        for (event, offset) in &events {
+            row.apply(event.clone(), Some(*offset));
+        }
+    };
+    change_row(doors, job, apply).await?;
+    if is_deleted {
+        remove(doors, job).await?;
+    }
+    Ok(())
+}
+
+/// Changes the row of `job` by compare-and-set until it holds; a row that stays as it is is not written.
+pub async fn change_row(
+    doors: &Doors,
+    job: JobId,
+    mut change: impl FnMut(&mut JobRow),
+) -> Result<JobRow, catalog::Error> {
+    let mut found = doors.catalog.job(job).await?;
+    loop {
+        let before = found.as_ref().map(|found| &found.row);
+        let mut row = before.cloned().unwrap_or_else(|| JobRow::new(job));
+        change(&mut row);
+        if before == Some(&row) {
+            return Ok(row);
+        }
+        match doors.catalog.swap_job(&row, found.as_ref().map(|found| found.epoch)).await? {
+            Swap::Won => return Ok(row),
+            Swap::Lost(newer) => found = newer.map(|newer| *newer),
+        }
+    }
+}
+
+/// Removes everything of a deleted job but its tombstone, and makes sure that it is removed once more.
+async fn remove(doors: &Doors, job: JobId) -> Result<(), Error> {
+    let again = i64::try_from(LONGEST_LEASE.as_millis()).unwrap_or(i64::MAX);
+    doors.catalog.put_removal(job, doors.clock.now_ms().saturating_add(again)).await?;
+    let blobs = doors.blobs.delete_prefix(&manifest::prefix(job)).await?;
+    doors.catalog.forget(job).await?;
+    tracing::info!(%job, blobs, topic = JobDeleted::TOPIC, "removed a deleted job");
+    Ok(())
+}
+
+/// A worker that did not hear of the deletion may have written for a while: removes its leftovers, when they are due.
+async fn remove_again(doors: &Doors, shutdown: &CancellationToken) {
+    loop {
+        if let Err(error) = remove_due(doors).await {
+            metrics::door_failed("remove");
+            tracing::warn!(error = chain(&error), "leftovers of deleted jobs stay for now");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(REMOVALS_EVERY) => {}
+        }
+    }
+}
+
+/// Works off the removals that are due; answers how many there were.
+async fn remove_due(doors: &Doors) -> Result<usize, Error> {
+    let mut removed = 0;
+    loop {
+        let due = doors.catalog.due_removals(doors.clock.now_ms(), REMOVALS).await?;
+        for job in &due {
+            let blobs = doors.blobs.delete_prefix(&manifest::prefix(*job)).await?;
+            doors.catalog.forget(*job).await?;
+            doors.catalog.clear_removal(*job).await?;
+            tracing::debug!(%job, blobs, "removed what was left of a deleted job");
+        }
+        removed += due.len();
+        if due.len() < REMOVALS {
+            return Ok(removed);
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Which address does what.
+//!
+//! Every address takes every method and answers 405 with `Allow` itself; what no address takes is 404. So each error is
+//! a problem document, and none is left to a default.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use headers::{ContentLength, HeaderMap, HeaderMapExt, HeaderValue};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::service::TowerToHyperService;
+use schemas::JobId;
+use tokio::time::Instant;
+use warp::filters::BoxedFilter;
+use warp::http::header::{LOCATION, X_CONTENT_TYPE_OPTIONS};
+use warp::http::uri::PathAndQuery;
+use warp::http::{Method, Request, StatusCode, Uri};
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+use super::Edge;
+use super::health::Health;
+use super::problem::Problem;
+use super::{cors, page};
+use crate::metrics;
+
+type Answer = Result<Response, Problem>;
+
+/// The pattern of the address that answered, for metrics.
+#[derive(Clone, Copy)]
+struct Route(&'static str);
+
+/// All addresses of `edge`, as a service for connections.
+pub fn service(
+    edge: Arc<Edge>,
+) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
+    let prefix: Arc<str> = edge.settings.prefix().into();
+    let routes = TowerToHyperService::new(warp::service(routes(edge)));
+    service_fn(move |request: Request<Incoming>| {
+        let (routes, prefix) = (routes.clone(), Arc::clone(&prefix));
+        // Boxed: the future of all routes together is large, and lives as long as the request.
+        Box::pin(async move { Ok(answer(&routes, &prefix, request).await) })
+            as Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>
+    })
+}
+
+async fn answer<S>(routes: &S, prefix: &str, mut request: Request<Incoming>) -> Response
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    let began = Instant::now();
+    let method = request.method().clone();
+    if !prefix.is_empty() && request.uri().path() == prefix {
+        return redirect(&format!("{prefix}/"));
+    }
+    if let Some(uri) = below(prefix, request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    let path = request.uri().path().to_owned();
+    let mut response = if method == Method::OPTIONS {
+        cors::options(&path)
+    } else {
+        match routes.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    };
+    cors::mark(&method, &path, response.headers_mut());
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let route = response.extensions_mut().remove::<Route>().map_or("other", |route| route.0);
+    let status = response.status().as_u16();
+    metrics::edge_request(route, name_of(&method), status, began.elapsed());
+    if method != Method::HEAD
+        && let Some(ContentLength(length)) = response.headers().typed_get()
+    {
+        metrics::edge_sent(route, length);
+    }
+    tracing::debug!(%method, path, status, took_ms = began.elapsed().as_millis() as u64, "answered");
+    response
+}
+
+/// Methods of any name must not become labels of any name.
+fn name_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// The address without `prefix`, when it has it: a proxy may strip it or not.
+fn below(prefix: &str, uri: &Uri) -> Option<Uri> {
+    let rest = uri.path().strip_prefix(prefix).filter(|rest| !prefix.is_empty() && rest.starts_with('/'))?;
+    let text = match uri.query() {
+        Some(query) => format!("{rest}?{query}"),
+        None => rest.to_owned(),
+    };
+    Some(Uri::from(text.parse::<PathAndQuery>().ok()?))
+}
+
+fn redirect(to: &str) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    if let Ok(to) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(LOCATION, to);
+    }
+    response
+}
+
+fn routes(edge: Arc<Edge>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
+    let streams = stream_routes(&edge);
+    let jobs = job_routes(&edge);
+    let uploads = upload_route(&edge);
+    let rest = other_routes(&edge);
+    streams.or(jobs).unify().or(uploads).unify().or(rest).unify().recover(unknown).unify()
+}
+
+async fn unknown(rejection: Rejection) -> Result<Response, Infallible> {
+    let problem = if rejection.is_not_found() {
+        Problem::not_found("there is nothing at this address")
+    } else {
+        tracing::debug!(?rejection, "a request was refused");
+        Problem::bad_request("bad_request", "the request cannot be read")
+    };
+    Ok(problem.response())
+}
+
+/// The parts of a request that handlers look at.
+fn asked(edge: &Arc<Edge>) -> BoxedFilter<(Arc<Edge>, Method, HeaderMap, String)> {
+    let edge = Arc::clone(edge);
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::any()
+        .map(move || Arc::clone(&edge))
+        .and(warp::method())
+        .and(warp::header::headers_cloned())
+        .and(query)
+        .boxed()
+}
+
+fn stream_routes(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
+    let named = warp::path!("api" / "stream" / String / String).and(asked(edge)).then(
+        |job: String, name: String, edge: Arc<Edge>, method: Method, headers: HeaderMap, _: String| async move {
+            let answer = async {
+                reads(&method)?;
+                edge.play(parse(&job)?, &name, &method, &headers).await
+            };
+            at("/api/stream/{id}/{quality}", answer.await)
+        },
+    );
+    let below =
+        warp::path!("api" / "stream" / String / String / String).and(asked(edge)).then(
+            |job: String,
+             track: String,
+             file: String,
+             edge: Arc<Edge>,
+             method: Method,
+             headers: HeaderMap,
+             _: String| async move {
+                let answer = async {
+                    reads(&method)?;
+                    edge.play_track(parse(&job)?, &track, &file, &method, &headers).await
+                };
+                at("/api/stream/{id}/{track}/{file}", answer.await)
+            },
+        );
+    named.or(below).unify().boxed()
+}
+
+fn job_routes(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
+    let list = warp::path!("api" / "jobs").and(asked(edge)).then(
+        |edge: Arc<Edge>, method: Method, _: HeaderMap, query: String| async move {
+            let answer = async {
+                reads(&method)?;
+                edge.list(&query).await
+            };
+            at("/api/jobs", answer.await)
+        },
+    );
+    let one = warp::path!("api" / "jobs" / String).and(asked(edge)).then(
+        |job: String, edge: Arc<Edge>, method: Method, _: HeaderMap, _: String| async move {
+            let answer = async {
+                match method {
+                    Method::GET | Method::HEAD => edge.job(parse(&job)?).await,
+                    Method::DELETE => edge.delete(parse(&job)?).await,
+                    _ => Err(Problem::method("GET, HEAD, DELETE")),
+                }
+            };
+            at("/api/jobs/{id}", answer.await)
+        },
+    );
+    let socket = warp::path!("api" / "jobs" / String / "ws").and(warp::ws()).and(asked(edge)).then(
+        |job: String, upgrade: warp::ws::Ws, edge: Arc<Edge>, _: Method, _: HeaderMap, _: String| async move {
+            let answer = async { edge.job_socket(parse(&job)?, upgrade).await };
+            at("/api/jobs/{id}/ws", answer.await)
+        },
+    );
+    let part = warp::path!("api" / "jobs" / String / String).and(asked(edge)).then(
+        |job: String, part: String, edge: Arc<Edge>, method: Method, headers: HeaderMap, _: String| async move {
+            let (route, answer) = job_part(&edge, &job, &part, &method, &headers).await;
+            at(route, answer)
+        },
+    );
+    list.or(one).unify().or(socket).unify().or(part).unify().boxed()
+}
+
+async fn job_part(edge: &Edge, job: &str, part: &str, method: &Method, headers: &HeaderMap) -> (&'static str, Answer) {
+    let read = || reads(method).and_then(|()| parse(job));
+    macro_rules! reading {
+        ($route:literal, $job:ident => $answer:expr) => {
+            (
+                $route,
+                match read() {
+                    Ok($job) => $answer.await,
+                    Err(problem) => Err(problem),
+                },
+            )
+        };
+    }
+    match part {
+        "status" => reading!("/api/jobs/{id}/status", job => edge.status(job)),
+        "events" => reading!("/api/jobs/{id}/events", job => edge.job_events(job, headers)),
+        "explain" => reading!("/api/jobs/{id}/explain", job => edge.explain(job)),
+        "ledger" => reading!("/api/jobs/{id}/ledger", job => edge.ledger(job)),
+        "quality" => reading!("/api/jobs/{id}/quality", job => edge.quality(job)),
+        "ws" => {
+            let detail = "this address speaks WebSocket: ask for an upgrade";
+            let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail);
+            ("/api/jobs/{id}/ws", Err(problem.with(warp::http::header::UPGRADE, "websocket")))
+        }
+        "cancel" if *method == Method::POST => match parse(job) {
+            Ok(job) => ("/api/jobs/{id}/cancel", edge.cancel(job).await),
+            Err(problem) => ("/api/jobs/{id}/cancel", Err(problem)),
+        },
+        "cancel" => ("/api/jobs/{id}/cancel", Err(Problem::method("POST"))),
+        _ => ("other", Err(Problem::not_found("there is nothing at this address"))),
+    }
+}
+
+fn upload_route(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
+    warp::path!("api" / "upload")
+        .and(asked(edge))
+        .and(warp::body::stream().map(boxed_body))
+        .then(|edge: Arc<Edge>, method: Method, headers: HeaderMap, query: String, body| async move {
+            let answer = match method {
+                Method::POST => edge.upload(headers, query, body).await,
+                _ => Err(Problem::method("POST")),
+            };
+            at("/api/upload", answer)
+        })
+        .boxed()
+}
+
+fn boxed_body(
+    stream: impl futures::Stream<Item = Result<impl Buf, warp::Error>> + Send + 'static,
+) -> BoxStream<'static, Result<Bytes, String>> {
+    let piece = |piece: Result<_, warp::Error>| match piece {
+        Ok(mut piece) => {
+            let length = Buf::remaining(&piece);
+            Ok(Buf::copy_to_bytes(&mut piece, length))
+        }
+        Err(error) => Err(super::problem::chain(&error)),
+    };
+    stream.map(piece).boxed()
+}
+
+fn other_routes(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
+    let events = warp::path!("api" / "events").and(asked(edge)).then(
+        |edge: Arc<Edge>, method: Method, headers: HeaderMap, _: String| async move {
+            at("/api/events", reads(&method).map(|()| edge.all_events(&headers)))
+        },
+    );
+    let health = warp::path!("api" / "health").and(asked(edge)).then(
+        |edge: Arc<Edge>, method: Method, _: HeaderMap, _: String| async move {
+            let answer = async {
+                reads(&method)?;
+                let health = Health::of(&edge.doors).await;
+                Ok(health.answer(health.is_good()))
+            };
+            at("/api/health", answer.await)
+        },
+    );
+    let openapi = warp::path!("api" / "openapi.json").and(asked(edge)).then(
+        |edge: Arc<Edge>, method: Method, _: HeaderMap, _: String| async move {
+            at("/api/openapi.json", reads(&method).map(|()| page::openapi(edge.settings.prefix())))
+        },
+    );
+    let page = warp::path::end().map(String::new).or(warp::path!(String)).unify().and(warp::method()).and_then(
+        |name: String, method: Method| async move {
+            match page::file(&name) {
+                Some(file) => Ok(at("/", reads(&method).map(|()| file))),
+                None => Err(warp::reject::not_found()),
+            }
+        },
+    );
+    events.or(health).unify().or(openapi).unify().or(page).unify().boxed()
+}
+
+/// The answer, marked with the route that gave it.
+fn at(route: &'static str, answer: Answer) -> Response {
+    let mut response = answer.unwrap_or_else(Problem::response);
+    response.extensions_mut().insert(Route(route));
+    response
+}
+
+/// Refuses what does more than read.
+fn reads(method: &Method) -> Result<(), Problem> {
+    if matches!(*method, Method::GET | Method::HEAD) { Ok(()) } else { Err(Problem::method("GET, HEAD")) }
+}
+
+/// What is no id is no job.
+fn parse(job: &str) -> Result<JobId, Problem> {
+    job.parse().map_err(|_| Problem::not_found("there is no such job"))
+}

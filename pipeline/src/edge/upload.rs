@@ -1,0 +1,294 @@
+//! `POST /api/upload`: bytes to the blob store, then a row, then an event, then the answer.
+//!
+//! # Layout
+//! - [`body`]: reading a body that may be refused before it ends
+//! - [`name`]: names as they can be shown
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use connectors::catalog::{Swap, UploadIntent};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use headers::{HeaderMap, HeaderMapExt};
+use schemas::event::UploadReceived;
+use schemas::job::{JobEvent, JobRow, JobView};
+use schemas::{Claim, JobId, manifest};
+use tokio::time::Instant;
+use warp::http::StatusCode;
+use warp::http::header::{CONTENT_TYPE, LOCATION};
+use warp::reply::{Reply, Response};
+
+use super::Edge;
+use super::problem::{Problem, chain};
+use crate::media::sniff::{self, SNIFF_BYTES};
+use crate::stage::record_of;
+use body::Body;
+
+pub mod body;
+pub mod name;
+
+/// Room that a multipart body may need beside the file.
+const MULTIPART_OVERHEAD: u64 = 64 * 1024;
+
+/// How often a long upload gives a sign of life.
+const TOUCH_EVERY: Duration = Duration::from_secs(60);
+
+/// The route in metrics.
+const ROUTE: &str = "/api/upload";
+
+/// How the file lies in the body.
+enum Form {
+    Raw,
+    Multipart { boundary: String },
+}
+
+impl Edge {
+    /// Receives one file.
+    pub(super) async fn upload(
+        self: Arc<Self>,
+        headers: HeaderMap,
+        query: String,
+        stream: BoxStream<'static, Result<Bytes, String>>,
+    ) -> Result<Response, Problem> {
+        let limit = self.settings.max_upload_bytes;
+        let refusal = match form(&headers) {
+            Err(problem) => Some(problem),
+            Ok(ref form) => too_large(&headers, form, limit),
+        };
+        // Who waits for `100 Continue` sends nothing after a refusal, and reading would invite it to.
+        let waits = headers.contains_key(warp::http::header::EXPECT);
+        if let Some(problem) = refusal {
+            if !waits {
+                drop(Body::read(stream));
+            }
+            return Err(problem);
+        }
+        let form = form(&headers)?;
+        let body = Body::read(stream);
+        // A task of its own: when the client goes away the request is dropped at once, and there is something to tidy up.
+        let edge = Arc::clone(&self);
+        let work = self.tasks.spawn(async move { edge.receive(form, &query, body).await });
+        let row = work.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "an upload broke off");
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the upload broke off"))
+        })?;
+        self.created(&row).await
+    }
+
+    async fn created(&self, row: &JobRow) -> Result<Response, Problem> {
+        let live = self.board.look_at(row.clone()).await?.map(|(_, live)| live).unwrap_or_default();
+        let view = JobView::of(row, &live, &self.settings.public_path);
+        let location = format!("{}/api/jobs/{}", self.settings.prefix(), row.id);
+        let reply = warp::reply::with_header(warp::reply::json(&view), LOCATION, location);
+        Ok(warp::reply::with_status(reply, StatusCode::CREATED).into_response())
+    }
+
+    async fn receive(&self, form: Form, query: &str, body: Body) -> Result<JobRow, Problem> {
+        match form {
+            Form::Raw => {
+                let mut body = body;
+                let name = super::query::value(query, "name").unwrap_or_default();
+                self.store(&name, &mut body).await
+            }
+            Form::Multipart { boundary } => {
+                let mut parts = multer::Multipart::new(body, boundary);
+                loop {
+                    let mut part = match parts.next_field().await {
+                        Ok(Some(part)) => part,
+                        Ok(None) => return Err(Problem::bad_request("no_file", "the form has no file in it")),
+                        Err(error) => return Err(broken(&error)),
+                    };
+                    if let Some(name) = part.file_name().map(str::to_owned) {
+                        return self.store(&name, &mut part).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the file in `bytes`, called `name`.
+    async fn store<S, E>(&self, name: &str, bytes: &mut S) -> Result<JobRow, Problem>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+        E: std::error::Error + 'static,
+    {
+        let (head, is_all) = head_of(bytes).await?;
+        if head.is_empty() {
+            return Err(Problem::unsupported_media("the file is empty"));
+        }
+        if sniff::sniff(&head).is_none() {
+            return Err(Problem::unsupported_media(
+                "the first bytes are those of no video that is taken: MP4, MOV, AVI, WebM, Matroska or MPEG-TS",
+            ));
+        }
+        let now_ms = self.doors.clock.now_ms();
+        let job = JobId::from_parts(u64::try_from(now_ms).unwrap_or(0), rand::random());
+        let mut intent = UploadIntent { job, owner: self.settings.owner.clone(), touched_at: now_ms, event: None };
+        self.doors.catalog.put_upload(&intent).await?;
+        let claim = match self.write(job, &mut intent, head, is_all, bytes).await {
+            Ok(claim) => claim,
+            Err(problem) => {
+                self.leave_nothing(job).await;
+                return Err(problem);
+            }
+        };
+        let event = UploadReceived {
+            job,
+            name: name::shown(name),
+            source: claim,
+            received_at: self.doors.clock.now_ms(),
+            origin: "http".to_owned(),
+        };
+        self.publish(intent, event).await
+    }
+
+    /// Writes the file to its blob; whatever goes wrong, no blob stays.
+    async fn write<S, E>(
+        &self,
+        job: JobId,
+        intent: &mut UploadIntent,
+        head: Bytes,
+        is_all: bool,
+        bytes: &mut S,
+    ) -> Result<Claim, Problem>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+        E: std::error::Error + 'static,
+    {
+        let mut writer = self.doors.blobs.writer(&source_key(job)).await?;
+        let mut touched = Instant::now();
+        let mut next = Some(head);
+        let outcome = loop {
+            if let Some(piece) = next.take() {
+                crate::metrics::edge_received(ROUTE, piece.len() as u64);
+                if writer.written() + piece.len() as u64 > self.settings.max_upload_bytes {
+                    break Err(Problem::too_large(self.settings.max_upload_bytes));
+                }
+                if let Err(error) = writer.write(piece).await {
+                    break Err(error.into());
+                }
+            }
+            if is_all {
+                break Ok(());
+            }
+            match bytes.next().await {
+                Some(Ok(piece)) => next = Some(piece),
+                Some(Err(error)) => break Err(broken(&error)),
+                None => break Ok(()),
+            }
+            if touched.elapsed() > TOUCH_EVERY {
+                touched = Instant::now();
+                intent.touched_at = self.doors.clock.now_ms();
+                if let Err(error) = self.doors.catalog.put_upload(intent).await {
+                    break Err(error.into());
+                }
+            }
+        };
+        match outcome {
+            Ok(()) => Ok(writer.finish().await?),
+            Err(problem) => {
+                if let Err(error) = writer.abort().await {
+                    tracing::warn!(%job, error = chain(&error), "the bytes of a broken upload stay for the sweeper");
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    /// The bytes are durable: row, event, answer. From here on the sweeper finishes what we cannot.
+    async fn publish(&self, mut intent: UploadIntent, event: UploadReceived) -> Result<JobRow, Problem> {
+        let job = event.job;
+        intent.touched_at = self.doors.clock.now_ms();
+        intent.event = Some(event.clone());
+        let mut row = JobRow::new(job);
+        row.apply(JobEvent::Received(event.clone()), None);
+        let said = async {
+            self.doors.catalog.put_upload(&intent).await?;
+            if let Swap::Lost(_) = self.doors.catalog.swap_job(&row, None).await? {
+                tracing::warn!(%job, "the row of a new job was there already");
+            }
+            let record = record_of(&event).map_err(|error| {
+                tracing::error!(%job, %error, "the event of an upload cannot be written");
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the upload's event cannot be written")
+            })?;
+            self.doors.log.append(vec![record]).await?;
+            Ok::<(), Problem>(())
+        };
+        if let Err(problem) = said.await {
+            tracing::error!(%job, code = problem.code, "an upload is stored but not announced; the sweeper tries again");
+            return Err(problem.about_job(job));
+        }
+        if let Err(error) = self.doors.catalog.remove_upload(job).await {
+            // The sweeper finds that the event is there.
+            tracing::warn!(%job, %error, "the intent of a finished upload stays for the sweeper");
+        }
+        self.board.note(&row);
+        tracing::info!(%job, name = event.name, bytes = event.source.size, "received an upload");
+        Ok(row)
+    }
+
+    async fn leave_nothing(&self, job: JobId) {
+        let removed = async {
+            self.doors.blobs.delete(&source_key(job)).await.map_err(|error| chain(&error))?;
+            self.doors.catalog.remove_upload(job).await.map_err(|error| chain(&error))
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(%job, error, "a broken upload stays for the sweeper");
+        }
+    }
+}
+
+/// Where the uploaded bytes of `job` lie.
+pub fn source_key(job: JobId) -> String {
+    format!("{}source", manifest::prefix(job))
+}
+
+fn form(headers: &HeaderMap) -> Result<Form, Problem> {
+    let Some(stated) = headers.get(CONTENT_TYPE) else { return Ok(Form::Raw) };
+    let stated = stated.to_str().unwrap_or_default();
+    let kind = stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "multipart/form-data" => {
+            let boundary = multer::parse_boundary(stated)
+                .map_err(|_| Problem::bad_request("bad_form", "the form's content type has no boundary"))?;
+            Ok(Form::Multipart { boundary })
+        }
+        "" | "application/octet-stream" | "application/mp4" | "application/x-matroska" => Ok(Form::Raw),
+        kind if kind.starts_with("video/") => Ok(Form::Raw),
+        _ => Err(Problem::unsupported_media(
+            "send the file as multipart/form-data, or as the body with a content type of video/* or application/octet-stream",
+        )),
+    }
+}
+
+/// The refusal of a body whose stated length is over the limit already.
+fn too_large(headers: &HeaderMap, form: &Form, limit: u64) -> Option<Problem> {
+    let stated = headers.typed_get::<headers::ContentLength>()?.0;
+    let room = if matches!(form, Form::Multipart { .. }) { MULTIPART_OVERHEAD } else { 0 };
+    (stated > limit.saturating_add(room)).then(|| Problem::too_large(limit))
+}
+
+/// The first bytes, as many as sniffing wants, and whether they are all there are.
+async fn head_of<S, E>(bytes: &mut S) -> Result<(Bytes, bool), Problem>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::error::Error + 'static,
+{
+    let mut head = BytesMut::new();
+    while head.len() < SNIFF_BYTES {
+        match bytes.next().await {
+            Some(Ok(piece)) if head.is_empty() && piece.len() >= SNIFF_BYTES => return Ok((piece, false)),
+            Some(Ok(piece)) => head.extend_from_slice(&piece),
+            Some(Err(error)) => return Err(broken(&error)),
+            None => return Ok((head.freeze(), true)),
+        }
+    }
+    Ok((head.freeze(), false))
+}
+
+fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::info!(error = chain(error), "an upload broke off");
+    Problem::bad_request("broken_body", "the body broke off or is malformed")
+}
