@@ -15,6 +15,7 @@ use schemas::JobId;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::metrics;
 use crate::stage::{AnyStage, Lane};
@@ -37,6 +38,9 @@ mod station;
 pub mod status;
 mod task;
 mod watch;
+
+#[cfg(test)]
+mod tests;
 
 pub use backoff::Backoff;
 pub use settings::Settings;
@@ -121,6 +125,7 @@ impl Runner {
         aides.spawn(watch::run(Arc::clone(&shared), reader, over.clone()));
         aides.spawn(heartbeat::beat(Arc::clone(&shared), stations.clone(), over.clone()));
         aides.spawn(heartbeat::sample_lag(Arc::clone(&shared), stations, over.clone()));
+        aides.spawn(heartbeat::sample_storage(Arc::clone(&shared), over.clone()));
         let mut workers = JoinSet::new();
         for pool in &shared.pools {
             for _ in 0..pool.slots {
@@ -183,7 +188,8 @@ async fn serve(shared: Arc<Shared>, pool: Arc<Pool>) {
     while let Some((task, _in_flight)) = pool.next().await {
         let shared = Arc::clone(&shared);
         // A task of its own: should the runner itself panic here, the slot lives on and the record stays uncommitted.
-        if let Err(error) = tokio::spawn(async move { drive::drive(&shared, task).await }).await {
+        let turn = AbortOnDropHandle::new(tokio::spawn(async move { drive::drive(&shared, task).await }));
+        if let Err(error) = turn.await {
             tracing::error!(%error, "the runner broke while it worked on an event: the event is left in the log");
         }
     }

@@ -145,6 +145,7 @@ mod tests {
     use schemas::wire;
 
     use super::*;
+    use crate::media::child::ChildEngine;
     use crate::stage::{Lane, Work};
 
     struct Arrow(&'static str, &'static str, &'static str);
@@ -186,7 +187,9 @@ mod tests {
 
     #[test]
     fn the_list_of_this_program_is_sound() {
-        assert!(stages().is_ok());
+        let listed = stages(&ChildEngine::new("streamforge", &[])).expect("sound");
+        let names: Vec<_> = listed.iter().map(|stage| stage.name()).collect();
+        assert_eq!(names, ["probe", "split", "transcode", "stitch"]);
     }
 
     #[test]

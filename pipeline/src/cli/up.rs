@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{Exit, Failure, chain};
 use super::show;
 use crate::config::Config;
+use crate::media::child::ChildEngine;
 use crate::runner::{self, Runner};
 use crate::topology;
 
@@ -125,7 +126,10 @@ pub struct Roles {
 impl Roles {
     /// Starts every role on `doors`.
     pub async fn start(config: Config, addresses: Addresses, doors: Doors) -> Result<Self, Failure> {
-        let stages = topology::stages().map_err(broken_build)?;
+        let engine = ChildEngine::of_this_program().map_err(|error| {
+            Failure::failed(format!("cannot find this program's own file: {error}"), "start it by its full path")
+        })?;
+        let stages = topology::stages(&engine).map_err(broken_build)?;
         doors.log.ensure_topics(&topology::topics(&stages)).await.map_err(|error| {
             let what = format!("cannot make the topics: {}", chain(&error));
             Failure::failed(what, "use the data folder with the release that made it, or name another with --data")

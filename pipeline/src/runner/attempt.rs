@@ -5,8 +5,9 @@ use std::sync::Arc;
 use connectors::catalog::Decision;
 use connectors::log::NewRecord;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use super::Shared;
@@ -25,14 +26,8 @@ pub(super) enum End {
     CalledOff(Why),
 }
 
-/// Does not outlive whoever waits for it.
-struct Running(JoinHandle<Result<Vec<NewRecord>, StageError>>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+/// The attempt as it runs; it does not outlive whoever waits for it.
+type Attempted = AbortOnDropHandle<Result<Vec<NewRecord>, StageError>>;
 
 enum Verdict {
     Over(Result<Result<Vec<NewRecord>, StageError>, tokio::task::JoinError>),
@@ -52,7 +47,7 @@ pub(super) async fn run(shared: &Shared, task: &Task, number: u32, meter: &mut M
     let mut running = {
         let (work, cx) = (Arc::clone(&task.work), Arc::clone(&cx));
         // A task of its own, so that a panic ends the attempt and nothing else. Even making the future may panic.
-        Running(tokio::spawn(async move { work.run(cx).await }.in_current_span()))
+        AbortOnDropHandle::new(tokio::spawn(async move { work.run(cx).await }.in_current_span()))
     };
     let deadline = sleep(task.work.deadline);
     tokio::pin!(deadline);
@@ -61,7 +56,7 @@ pub(super) async fn run(shared: &Shared, task: &Task, number: u32, meter: &mut M
         tokio::select! {
             biased;
             why = task.stops.any() => break Verdict::CalledOff(why),
-            result = &mut running.0 => break Verdict::Over(result),
+            result = &mut running => break Verdict::Over(result),
             () = &mut deadline => break Verdict::Late,
             Some(report) = heard.recv() => meter.hear(&report),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => meter.say(),
@@ -102,9 +97,9 @@ pub(super) async fn run(shared: &Shared, task: &Task, number: u32, meter: &mut M
 }
 
 /// Tells the stage to stop and gives it a moment; answers whether it came with a result all the same.
-async fn wind_down(shared: &Shared, cancel: &tokio_util::sync::CancellationToken, running: &mut Running) -> bool {
+async fn wind_down(shared: &Shared, cancel: &CancellationToken, running: &mut Attempted) -> bool {
     cancel.cancel();
-    match timeout(shared.settings.settle, &mut running.0).await {
+    match timeout(shared.settings.settle, running).await {
         Ok(result) => matches!(result, Ok(Ok(_))),
         Err(_) => {
             tracing::warn!("the stage does not react to being called off: its attempt is dropped");

@@ -65,5 +65,7 @@ pub(super) async fn outage(doors: &Doors) -> Option<String> {
     if let Some(error) = catalog.map_or_else(|_| late(), |result| result.err().map(|error| chain(&error))) {
         return Some(format!("catalog: {error}"));
     }
-    None
+    let blobs = timeout(PATIENCE, doors.blobs.check()).await;
+    let error = blobs.map_or_else(|_| late(), |result| result.err().map(|error| chain(&error)))?;
+    Some(format!("blobs: {error}"))
 }

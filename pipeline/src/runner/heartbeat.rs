@@ -81,3 +81,23 @@ pub(super) async fn sample_lag(shared: Arc<Shared>, stations: Vec<Arc<Station>>,
         }
     }
 }
+
+/// Samples how much the blob store holds until `over`.
+pub(super) async fn sample_storage(shared: Arc<Shared>, over: CancellationToken) {
+    let mut ticks = interval(shared.settings.storage_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = over.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        tokio::select! {
+            () = over.cancelled() => return,
+            usage = shared.doors.blobs.usage() => match usage {
+                Ok(bytes) => metrics::storage(bytes),
+                Err(error) => tracing::debug!(error = chain(&error), "cannot sample the storage"),
+            },
+        }
+    }
+}

@@ -7,7 +7,7 @@ use schemas::ladder;
 
 use super::{next_output, open_source, wrong_answer};
 use crate::media::{Engine, Output, Request, Response};
-use crate::stage::{Context, Stage, StageError};
+use crate::stage::{Context, Lane, Stage, StageError};
 
 /// The edge has hashed its own uploads while it stored them; claims of others are checked byte by byte.
 const TRUSTED_ORIGINS: [&str; 2] = ["http", "tus"];
@@ -29,6 +29,7 @@ impl<E: Engine> Stage for Probe<E> {
     type Out = SourceProbed;
     const NAME: &'static str = "probe";
     const NATIVE: bool = true;
+    const LANE: Lane = Lane::Express;
 
     async fn process(&self, event: UploadReceived, cx: &Context) -> Result<Vec<SourceProbed>, StageError> {
         if !TRUSTED_ORIGINS.contains(&event.origin.as_str()) {

@@ -1,0 +1,8 @@
+//! The runner against a scripted log, in simulated time.
+
+mod bench;
+mod called_off;
+mod delivery;
+mod doors;
+mod failures;
+mod scripted;
