@@ -210,16 +210,6 @@ impl Error {
     }
 }
 
-impl From<Error> for crate::stage::StageError {
-    fn from(error: Error) -> Self {
-        if error.code.may_pass() {
-            Self::retry(error.code.as_str(), error.message)
-        } else {
-            Self::reject(error.code.as_str(), error.message)
-        }
-    }
-}
-
 /// Something that does media work; stages get it in their constructor.
 pub trait Engine: Send + Sync + 'static {
     /// Starts work on `source`. Dropping the [`Run`] ends it at once.

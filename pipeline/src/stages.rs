@@ -11,6 +11,16 @@ pub mod split;
 pub mod stitch;
 pub mod transcode;
 
+impl From<MediaError> for StageError {
+    fn from(error: MediaError) -> Self {
+        if error.code.may_pass() {
+            Self::retry(error.code.as_str(), error.message)
+        } else {
+            Self::reject(error.code.as_str(), error.message)
+        }
+    }
+}
+
 impl From<blobs::Error> for StageError {
     fn from(error: blobs::Error) -> Self {
         let message = chain(&error);
