@@ -31,9 +31,14 @@ fn work(request: &str, frames: &mut Frames) -> Result<Response, Error> {
         .map(File::from)
         .map_err(|error| Error::new(Code::EncoderFailed, format!("take over the source: {error}")))?;
     ff::init().map_err(|error| Error::new(Code::EncoderFailed, format!("load FFmpeg: {error}")))?;
-    ff::log::set_level(ff::log::Level::Fatal);
+    quiet();
     sandbox::enter()?;
     run(&request, source, frames)
+}
+
+/// Lets FFmpeg say only what kills it; what is wrong with a file is told by results.
+pub fn quiet() {
+    ff::log::set_level(ff::log::Level::Fatal);
 }
 
 /// Does the work of `request` on `source` in this thread.

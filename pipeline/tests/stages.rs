@@ -1,0 +1,161 @@
+//! The four stages in a row on real media, without log and edge: what goes in comes out, frame by frame.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use connectors::clock::SystemClock;
+use connectors::{Doors, embedded};
+use pipeline::media::worker;
+use pipeline::media::{Engine, Error, Output, Request, Run, Sink};
+use pipeline::stage::{Context, Stage};
+use pipeline::stages::{probe::Probe, split::Split, stitch::Stitch, transcode::Transcode};
+use schemas::JobId;
+use schemas::event::UploadReceived;
+use schemas::manifest::Manifest;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Media work in a thread of the test, without a child process.
+#[derive(Clone)]
+struct InThread;
+
+struct ThreadRun(mpsc::UnboundedReceiver<Result<Output, Error>>);
+
+struct Channel(mpsc::UnboundedSender<Result<Output, Error>>);
+
+impl Sink for Channel {
+    fn bytes(&mut self, rendition: usize, bytes: &[u8]) -> Result<(), Error> {
+        let _ = self.0.send(Ok(Output::Bytes(rendition, Bytes::copy_from_slice(bytes))));
+        Ok(())
+    }
+
+    fn progress(&mut self, frames: u64) -> Result<(), Error> {
+        let _ = self.0.send(Ok(Output::Progress(frames)));
+        Ok(())
+    }
+}
+
+impl Engine for InThread {
+    fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let request = request.clone();
+        std::thread::spawn(move || {
+            let mut channel = Channel(sender.clone());
+            let _ = sender.send(worker::run(&request, source, &mut channel).map(Output::Done));
+        });
+        Ok(Box::new(ThreadRun(receiver)))
+    }
+}
+
+#[async_trait::async_trait]
+impl Run for ThreadRun {
+    async fn next(&mut self) -> Result<Output, Error> {
+        self.0.recv().await.expect("the thread answers")
+    }
+}
+
+fn ffmpeg(arguments: &str, output: &Path) {
+    let status = Command::new("ffmpeg")
+        .args(["-v", "error", "-y"])
+        .args(arguments.split_whitespace())
+        .arg(output)
+        .status()
+        .expect("ffmpeg is installed");
+    assert!(status.success(), "ffmpeg {arguments}");
+}
+
+fn probe_value(file: &Path, arguments: &str) -> String {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error"])
+        .args(arguments.split_whitespace())
+        .args(["-of", "csv=p=0"])
+        .arg(file)
+        .output()
+        .expect("ffprobe is installed");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn context(doors: &Doors, job: JobId) -> Context {
+    let (reports, _) = mpsc::unbounded_channel();
+    Context::new(doors.clone(), CancellationToken::new(), job, 1, "test".into(), reports)
+}
+
+/// Runs `file` through the stages; `backwards` encodes the chunks in the opposite order.
+async fn journey(doors: &Doors, job: JobId, file: &Path, backwards: bool) -> Manifest {
+    let mut writer = doors.blobs.writer(&format!("jobs/{job}/source")).await.unwrap();
+    writer.write(Bytes::from(std::fs::read(file).unwrap())).await.unwrap();
+    let source = writer.finish().await.unwrap();
+    let upload = UploadReceived { job, name: "test".into(), source, received_at: 0, origin: "test".into() };
+    let cx = context(doors, job);
+    let probed = Probe::new(InThread).process(upload, &cx).await.unwrap().remove(0);
+    let mut chunks = Split.process(probed, &cx).await.unwrap();
+    if backwards {
+        chunks.reverse();
+    }
+    let mut stitched = Vec::new();
+    for chunk in chunks {
+        let done = Transcode::new(InThread).process(chunk, &cx).await.unwrap().remove(0);
+        stitched = Stitch.process(done, &cx).await.unwrap();
+    }
+    assert!(!stitched.is_empty(), "the last chunk completes the set");
+    assert!(cx.conclusion().is_some(), "stitch proposes that the job is ready");
+    serde_json::from_slice(&doors.blobs.read(&schemas::manifest::key(job)).await.unwrap()).unwrap()
+}
+
+async fn progressive(doors: &Doors, manifest: &Manifest, quality: &str) -> Vec<u8> {
+    let rendition = manifest.renditions.iter().find(|r| r.quality == quality).unwrap();
+    let mut file = Vec::new();
+    for part in &rendition.progressive.as_ref().unwrap().parts {
+        let blob = doors.blobs.read(&part.key).await.unwrap();
+        file.extend_from_slice(&blob[part.offset as usize..(part.offset + part.size) as usize]);
+    }
+    assert_eq!(file.len() as u64, rendition.progressive.as_ref().unwrap().size);
+    file
+}
+
+fn doors(folder: &Path) -> Doors {
+    worker::quiet();
+    embedded::open(folder, Arc::new(SystemClock)).unwrap()
+}
+
+#[tokio::test]
+async fn every_frame_and_every_sample_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.mp4");
+    ffmpeg(
+        "-f lavfi -i testsrc2=size=1280x720:rate=30000/1001:duration=9 -f lavfi -i sine=frequency=440:duration=9 \
+         -c:v libx264 -preset ultrafast -g 60 -bf 2 -c:a aac -shortest",
+        &file,
+    );
+    let doors = doors(&folder.path().join("data"));
+    let job = JobId::from_parts(1, 1);
+    let manifest = journey(&doors, job, &file, false).await;
+    assert_eq!(manifest.renditions.iter().map(|r| r.quality.as_str()).collect::<Vec<_>>(), ["720p", "360p"]);
+    let frames_in = probe_value(&file, "-count_frames -select_streams v -show_entries stream=nb_read_frames");
+    for quality in ["720p", "360p"] {
+        let out = folder.path().join(format!("{quality}.mp4"));
+        std::fs::write(&out, progressive(&doors, &manifest, quality).await).unwrap();
+        let frames_out = probe_value(&out, "-count_frames -select_streams v -show_entries stream=nb_read_frames");
+        assert_eq!(frames_in, frames_out, "{quality}");
+        let start: f64 = probe_value(&out, "-select_streams v -show_entries stream=start_time").parse().unwrap();
+        assert!(start.abs() < 0.001, "{quality} starts at {start}");
+        let length: f64 = probe_value(&out, "-show_entries format=duration").parse().unwrap();
+        assert!((length - 9.0).abs() < 0.05, "{quality} lasts {length}");
+    }
+}
+
+#[tokio::test]
+async fn the_order_of_the_work_does_not_show_in_the_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.mkv");
+    ffmpeg("-f lavfi -i testsrc2=size=320x180:rate=25:duration=7 -c:v libx264 -preset ultrafast -g 25", &file);
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    let (one, two) = (doors(&one), doors(&two));
+    let job = JobId::from_parts(1, 1);
+    let first = journey(&one, job, &file, false).await;
+    let second = journey(&two, job, &file, true).await;
+    assert_eq!(progressive(&one, &first, "360p").await, progressive(&two, &second, "360p").await);
+}
