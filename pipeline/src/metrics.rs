@@ -12,6 +12,8 @@ use schemas::event::Outcome;
 pub const JOBS_ENDED: &str = "streamforge_jobs_ended_total";
 /// From upload to the end of a job, by `outcome`.
 pub const JOB_SECONDS: &str = "streamforge_job_duration_seconds";
+/// From upload to the moment when a job could first be watched.
+pub const JOB_PLAYABLE_SECONDS: &str = "streamforge_job_playable_seconds";
 /// One attempt of a stage, by `stage` and `result`.
 pub const STAGE_SECONDS: &str = "streamforge_stage_duration_seconds";
 /// Attempts, by `stage` and `result`.
@@ -81,6 +83,7 @@ fn builder() -> Result<PrometheusBuilder, metrics_exporter_prometheus::BuildErro
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(STAGE_SECONDS.to_owned()), &WORK_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full(JOB_SECONDS.to_owned()), &WORK_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(JOB_PLAYABLE_SECONDS.to_owned()), &WORK_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full(EDGE_SECONDS.to_owned()), &ANSWER_BUCKETS)
 }
 
@@ -94,6 +97,7 @@ pub fn install() -> Result<Handle, Error> {
 fn describe() {
     describe_counter!(JOBS_ENDED, "Jobs that came to an end, by outcome");
     describe_histogram!(JOB_SECONDS, Unit::Seconds, "From upload to the end of a job, by outcome");
+    describe_histogram!(JOB_PLAYABLE_SECONDS, Unit::Seconds, "From upload to the moment when a job could be watched");
     describe_histogram!(STAGE_SECONDS, Unit::Seconds, "Duration of one attempt of a stage, by result");
     describe_counter!(ATTEMPTS, "Attempts of stages, by result");
     describe_counter!(ERRORS, "Failed attempts, by type");
@@ -125,6 +129,11 @@ pub fn job_ended(outcome: Outcome, took: Duration) {
     };
     counter!(JOBS_ENDED, "outcome" => outcome).increment(1);
     histogram!(JOB_SECONDS, "outcome" => outcome).record(took.as_secs_f64());
+}
+
+/// A job that has ended could be watched so long after its upload.
+pub fn job_playable(took: Duration) {
+    histogram!(JOB_PLAYABLE_SECONDS).record(took.as_secs_f64());
 }
 
 /// An attempt is over; `result` is `done`, `retry`, `reject`, `stop` or why it was called off.

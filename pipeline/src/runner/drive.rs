@@ -51,7 +51,7 @@ pub(super) async fn drive(shared: &Arc<Shared>, mut task: Task) {
                     () = sleep(wait) => {}
                     _ = task.stops.any() => {}
                 }
-                Arc::clone(&task.station.pool).push_again(task);
+                Arc::clone(&task.station.pool).push(task);
             });
         }
     }

@@ -40,13 +40,20 @@ pub(super) async fn decide(shared: &Shared, stops: &Stops, job: JobId, decision:
     let (catalog, backoff) = (&shared.doors.catalog, shared.settings.door_backoff);
     let holds = insist("decide a job's end", backoff, stops, || catalog.decide(job, decision)).await?;
     if holds == *decision {
-        let took = holds.at.saturating_sub_unsigned(job.unix_ms());
-        metrics::job_ended(holds.outcome, Duration::from_millis(u64::try_from(took).unwrap_or(0)));
+        metrics::job_ended(holds.outcome, since_upload(job, holds.at));
+        if let Some(playable_at) = holds.playable_at {
+            metrics::job_playable(since_upload(job, playable_at));
+        }
         tracing::info!(%job, outcome = ?holds.outcome, error = ?holds.error, "the job has ended");
     } else {
         tracing::info!(%job, proposed = ?decision.outcome, holds = ?holds.outcome, "the job had ended before");
     }
     Ok(holds)
+}
+
+/// An id tells when its upload began.
+fn since_upload(job: JobId, at: i64) -> Duration {
+    Duration::from_millis(u64::try_from(at.saturating_sub_unsigned(job.unix_ms())).unwrap_or(0))
 }
 
 /// Publishes `job.ended`.

@@ -138,12 +138,14 @@ mod tests {
         ]
     }
 
+    /// Every delivered offset of a partition with whether it is finished, and the last commit.
+    type Model = (Vec<(i64, bool)>, Option<i64>);
+
     proptest! {
         #[test]
         fn commits_are_contiguous_and_as_far_as_possible(steps in prop::collection::vec(step(), 0..120)) {
             let mut offsets = Offsets::default();
-            // Per partition: every delivered offset with whether it is finished, and the last commit.
-            let mut model: HashMap<u32, (Vec<(i64, bool)>, Option<i64>)> = HashMap::new();
+            let mut model: HashMap<u32, Model> = HashMap::new();
             let mut next = [0i64; 3];
             for step in steps {
                 match step {

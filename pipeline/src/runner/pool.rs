@@ -23,14 +23,15 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Queue {
-    main: Fair<JobId, Task>,
+    /// Within a job by unit: the beginning of a video is wanted first, and what is done has few holes.
+    main: Fair<JobId, u32, Task>,
     /// Served only while `main` is empty.
-    background: Fair<JobId, Task>,
+    background: Fair<JobId, u32, Task>,
     closed: bool,
 }
 
 impl Queue {
-    fn lane(&mut self, task: &Task) -> &mut Fair<JobId, Task> {
+    fn lane(&mut self, task: &Task) -> &mut Fair<JobId, u32, Task> {
         match task.station.stage.lane() {
             Lane::Background => &mut self.background,
             Lane::Express | Lane::Main => &mut self.main,
@@ -49,21 +50,12 @@ impl Pool {
 
     /// Queues a task; drops it when its stage takes no more work, which leaves its record uncommitted.
     pub fn push(&self, task: Task) {
-        self.put(task, |lane, task| lane.push(task.job(), task));
-    }
-
-    /// Queues a task that was tried before, ahead of its job's other work.
-    pub fn push_again(&self, task: Task) {
-        self.put(task, |lane, task| lane.push_front(task.job(), task));
-    }
-
-    fn put(&self, task: Task, put: impl FnOnce(&mut Fair<JobId, Task>, Task)) {
         let mut queue = self.lock();
         // Asked under the lock: whoever closes a stage removes its tasks afterwards, so none slips in between.
         if queue.closed || task.station.is_closing() {
             return;
         }
-        put(queue.lane(&task), task);
+        queue.lane(&task).push(task.job(), task.work.unit.index, task);
         drop(queue);
         self.woken.notify_one();
     }

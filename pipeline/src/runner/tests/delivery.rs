@@ -163,3 +163,19 @@ async fn whoever_watches_sees_a_unit_start_grow_and_end() {
     assert!(catalog.workers().await.expect("workers").is_empty(), "the worker says goodbye");
     assert!(log.acts().contains(&Act::Left("streamforge.transcode".to_owned())));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_s_chunks_start_in_the_order_of_the_video_whatever_partition_they_lie_in() {
+    let stage = Actor::new("transcode", |_, _| async {
+        sleep(Duration::from_secs(10)).await;
+        Ok(Vec::new())
+    })
+    .native();
+    let bench = Bench::tuned(&[&stage], |settings| settings.slots = 1);
+    let even = (0..4).map(|n| work(0, n, job(1), 2 * n as u32));
+    let odd = (0..4).map(|n| work(1, n, job(1), 2 * n as u32 + 1));
+    bench.log.deliver("transcode", even.chain(odd).collect());
+    bench.until_committed("transcode", 1, 4).await;
+    assert_eq!(stage.started().iter().map(|(_, index)| *index).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    bench.stop().await;
+}

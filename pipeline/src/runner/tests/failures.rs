@@ -243,7 +243,7 @@ async fn a_stage_that_cannot_go_on_stops_alone_and_says_so() {
     let other = Actor::new("split", nothing);
     let bench = Bench::tuned(&[&stage, &other], |settings| settings.light_slots = 2);
     bench.until("both consume", |bench| bench.status.not_ready().is_none()).await;
-    bench.log.deliver("caption", (0..3).map(|n| work(0, n, job(1), n as u32)).chain([work(0, 3, job(1), 0)]).collect());
+    bench.log.deliver("caption", (0..3).map(|n| work(0, n, job(1), n as u32)).chain([work(0, 3, job(1), 3)]).collect());
     let left = Act::Left("streamforge.caption".to_owned());
     bench.until("it leaves its group", |bench| bench.log.acts().contains(&left)).await;
     assert_eq!(bench.status.not_ready(), Some("stage `caption` has stopped: the model is gone".to_owned()));
