@@ -1,0 +1,189 @@
+//! A release binary that serves while a benchmark looks at it, and what the system says about processes.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// What benchmarks end with.
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Clock ticks a second in `/proc/<pid>/stat`; Linux shows this one to every program.
+const TICKS: f64 = 100.0;
+
+/// A running `streamforge up` on a folder of its own.
+pub struct Server {
+    child: Child,
+    /// Its address, without a slash at the end.
+    pub url: String,
+    /// Where it keeps everything; gone with this value.
+    pub folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts the binary that `STREAMFORGE_BINARY` names, or the one beside this example.
+    pub fn start() -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let log = std::fs::File::create(folder.path().join("log"))?;
+        let mut child = Command::new(binary()?)
+            .args(["up", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--grace-s", "1", "--data"])
+            .arg(folder.path().join("data"))
+            .current_dir(folder.path())
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
+        let mut url = None;
+        for line in BufReader::new(child.stdout.take().ok_or("no output of the server")?).lines().take(2) {
+            let line = line?;
+            url = url.or(line.split_once("serves at ").map(|(_, url)| url.trim_end_matches('/').to_owned()));
+        }
+        let Some(url) = url else {
+            let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+            return Err(format!("the server did not start: {}, {log}", child.wait()?).into());
+        };
+        Ok(Self { child, url, folder })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its address as `host:port`.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nothing of it is wanted any more, not even an orderly end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn binary() -> Outcome<PathBuf> {
+    if let Some(path) = std::env::var_os("STREAMFORGE_BINARY") {
+        return Ok(std::path::absolute(path)?);
+    }
+    let example = std::env::current_exe()?;
+    let release = example.parent().and_then(Path::parent).ok_or("this example lies in no target folder")?;
+    Ok(release.join("streamforge"))
+}
+
+/// Seconds of processor time that `pids` have used so far.
+pub fn cpu_seconds(pids: &[u32]) -> Outcome<f64> {
+    let mut seconds = 0.0;
+    for pid in pids {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name of the program stands in brackets and may hold anything.
+        let rest = stat.rsplit_once(')').ok_or("unreadable process times")?.1;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let tick = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+        seconds += (tick(11).ok_or("no user time")? + tick(12).ok_or("no system time")?) / TICKS;
+    }
+    Ok(seconds)
+}
+
+/// A line of `/proc/<pid>/status` in bytes, such as `VmRSS` or `VmHWM`.
+pub fn memory(pid: u32, key: &str) -> Outcome<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let kilobytes: u64 = line.ok_or("no memory in the status")?.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes * 1024)
+}
+
+/// `pid` and all that it has started, and those in turn.
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut pids = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = pids.get(at).copied() {
+        let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            pids.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+        at += 1;
+    }
+    pids
+}
+
+/// Makes a video with `ffmpeg <arguments> <to>`.
+pub fn ffmpeg(arguments: &[&str], to: &Path) -> Outcome<()> {
+    let done = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-y"])
+        .args(arguments)
+        .arg(to)
+        .stdin(Stdio::null())
+        .status()?;
+    if done.success() { Ok(()) } else { Err(format!("ffmpeg ended with {done}").into()) }
+}
+
+/// 1080p24 H.264 with grain, so that its bytes do not shrink to nothing.
+pub fn grainy_video(seconds: u32, to: &Path) -> Outcome<()> {
+    let picture = format!("testsrc2=size=1920x1080:rate=24:duration={seconds},noise=alls=24:allf=t");
+    let tone = format!("sine=frequency=440:duration={seconds}");
+    let source = ["-f", "lavfi", "-i", picture.as_str(), "-f", "lavfi", "-i", tone.as_str()];
+    let encode =
+        ["-c:v", "libx264", "-preset", "ultrafast", "-b:v", "12M", "-g", "48", "-pix_fmt", "yuv420p", "-c:a", "aac"];
+    ffmpeg(&[source.as_slice(), &encode, &["-f", "mp4"]].concat(), to)
+}
+
+/// A head that looks like an MP4 file whose media is `media` bytes long.
+pub fn mp4_head(media: u32) -> Vec<u8> {
+    let mut head = Vec::new();
+    head.extend_from_slice(&24_u32.to_be_bytes());
+    head.extend_from_slice(b"ftypisom\0\0\x02\0isommp42");
+    head.extend_from_slice(&(media + 8).to_be_bytes());
+    head.extend_from_slice(b"mdat");
+    head
+}
+
+/// Uploads `file` and waits until its job has ended; answers the job.
+pub async fn finished_job(server: &Server, file: &Path) -> Outcome<Value> {
+    let id = upload(server, file).await?;
+    let began = Instant::now();
+    loop {
+        let job = job(server, &id).await?;
+        match job["state"].as_str() {
+            Some("ready") => return Ok(job),
+            Some("failed" | "cancelled") => return Err(format!("the job ended so: {job}").into()),
+            _ if began.elapsed() > Duration::from_secs(900) => {
+                return Err(format!("the job does not end: {job}").into());
+            }
+            _ => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
+/// Uploads `file`; answers the job's id.
+pub async fn upload(server: &Server, file: &Path) -> Outcome<String> {
+    let body = tokio::fs::File::open(file).await?;
+    let request = reqwest::Client::new().post(format!("{}/api/upload?name=bench.mp4", server.url));
+    let answer = request.header("content-type", "application/octet-stream").body(body).send().await?;
+    let job: Value = answer.error_for_status()?.json().await?;
+    Ok(job["id"].as_str().ok_or("the job has no id")?.to_owned())
+}
+
+/// The job `id` as JSON.
+pub async fn job(server: &Server, id: &str) -> Outcome<Value> {
+    let answer = reqwest::get(format!("{}/api/jobs/{id}", server.url)).await?;
+    Ok(answer.error_for_status()?.json().await?)
+}
+
+/// The middle one.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// `met` or `missed`.
+pub fn word(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "missed" }
+}
