@@ -224,7 +224,7 @@ fn submit_streams_the_file_and_says_where_to_watch() {
     };
     let said = submit(&[]);
     assert_exit(&said, 0);
-    assert_eq!(stdout(&said), format!("{ID}  received  holiday.mov\n  watch it at {}/?job={ID}\n", server.url()));
+    assert_eq!(stdout(&said), format!("{ID}  received  holiday.mov\n  watch it at {}/#{ID}\n", server.url()));
     assert_eq!(stderr(&said), "", "piped output has no bars");
     let document: Value = serde_json::from_slice(&submit(&["--json"]).stdout).unwrap();
     assert_eq!(document, job("received"));

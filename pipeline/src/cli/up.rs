@@ -14,8 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{Exit, Failure, chain};
 use super::show;
 use crate::config::Config;
+use crate::edge::board::Board;
+use crate::edge::{self, ops};
 use crate::media::child::ChildEngine;
+use crate::metrics;
 use crate::runner::{self, Runner};
+use crate::stage::AnyStage;
 use crate::topology;
 
 /// How long roles may take to end beyond the grace period of running work.
@@ -116,20 +120,29 @@ async fn take(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
 
 /// The roles of one process while they run.
 pub struct Roles {
-    running: JoinSet<(&'static str, Result<(), Failure>)>,
-    shutdown: CancellationToken,
     config: Config,
     edge: SocketAddr,
     ops: SocketAddr,
+    /// What takes work in and does it; ends at `shutdown`.
+    working: JoinSet<(&'static str, Result<(), Failure>)>,
+    shutdown: CancellationToken,
+    /// What goes on until the work has ended: folding its last events, telling operators. Ends at `over`.
+    attending: JoinSet<(&'static str, Result<(), Failure>)>,
+    over: CancellationToken,
 }
 
 impl Roles {
     /// Starts every role on `doors`.
     pub async fn start(config: Config, addresses: Addresses, doors: Doors) -> Result<Self, Failure> {
+        let metrics = metrics::install()
+            .map_err(|error| Failure::failed(format!("cannot {}", chain(&error)), "start a fresh process"))?;
         let engine = ChildEngine::of_this_program().map_err(|error| {
-            Failure::failed(format!("cannot find this program's own file: {error}"), "start it by its full path")
+            Failure::failed(format!("cannot find this program: {error}"), "start it again by its full path")
         })?;
-        let stages = topology::stages(&engine).map_err(broken_build)?;
+        let stages = topology::stages(&engine).map_err(|error| {
+            let what = format!("the stages do not fit together: {error}");
+            Failure::failed(what, "this is a fault of the build: please report it")
+        })?;
         doors.log.ensure_topics(&topology::topics(&stages)).await.map_err(|error| {
             let what = format!("cannot make the topics: {}", chain(&error));
             Failure::failed(what, "use the data folder with the release that made it, or name another with --data")
@@ -138,67 +151,122 @@ impl Roles {
             listener.local_addr().map_err(|error| Failure::failed(format!("cannot listen: {error}"), "start again"))
         };
         let (edge, ops) = (local(&addresses.edge)?, local(&addresses.ops)?);
-        let mut roles = Self { running: JoinSet::new(), shutdown: CancellationToken::new(), config, edge, ops };
-        roles.start_runner(doors.clone(), stages);
+        let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
+        let mut roles = Self { config, edge, ops, working: JoinSet::new(), shutdown, attending: JoinSet::new(), over };
+        roles.start_record(doors.clone());
+        let status = roles.start_runner(doors.clone(), stages);
+        roles.start_edge(doors.clone(), addresses.edge);
+        roles.start_ops(doors, addresses.ops, metrics, status);
         Ok(roles)
     }
 
-    fn start_runner(&mut self, doors: Doors, stages: Vec<Arc<dyn crate::stage::AnyStage>>) {
+    fn start_record(&mut self, doors: Doors) {
+        let over = self.over.clone();
+        self.attending.spawn(async move {
+            edge::record(doors, over).await;
+            ("record", Ok(()))
+        });
+    }
+
+    fn start_runner(&mut self, doors: Doors, stages: Vec<Arc<dyn AnyStage>>) -> Arc<runner::Status> {
         let settings = runner::Settings {
             slots: self.config.slots,
             grace: self.config.grace,
             ..runner::Settings::new(worker_name())
         };
         let runner = Runner::new(doors, settings);
+        let status = runner.status();
         let shutdown = self.shutdown.clone();
-        self.running.spawn(async move {
+        self.working.spawn(async move {
             let ran = runner.run(stages, shutdown).await;
             ("runner", ran.map_err(|error| Failure::failed(chain(&error), "look at the log lines above")))
+        });
+        status
+    }
+
+    fn start_edge(&mut self, doors: Doors, listener: TcpListener) {
+        let settings = edge::Settings {
+            max_upload_bytes: self.config.max_upload_bytes,
+            public_path: self.config.public_path.clone(),
+            grace: self.config.grace,
+            ..edge::Settings::default()
+        };
+        let board = Board::new(doors.clone());
+        let shutdown = self.shutdown.clone();
+        self.working.spawn(async move {
+            edge::serve(listener, settings, doors, board, shutdown).await;
+            ("edge", Ok(()))
+        });
+    }
+
+    fn start_ops(
+        &mut self,
+        doors: Doors,
+        listener: TcpListener,
+        metrics: metrics::Handle,
+        status: Arc<runner::Status>,
+    ) {
+        let ops = ops::Ops {
+            metrics: Box::new(move || metrics.render()),
+            needs: ops::Needs::Everything,
+            hindrance: Box::new(move || status.not_ready()),
+            draining: self.shutdown.clone(),
+        };
+        let over = self.over.clone();
+        self.attending.spawn(async move {
+            ops::serve(listener, ops, doors, over).await;
+            ("ops address", Ok(()))
         });
     }
 
     /// Says where it serves, for people and for programs that wait for the line.
     pub fn announce(&self) -> Result<(), Failure> {
-        show::print(&format!("StreamForge serves at {}\nMetrics and health at {}\n", url(self.edge), url(self.ops)))
+        let (edge, ops) = (url(self.edge), url(self.ops));
+        tracing::info!(edge, ops, data = %self.config.data.display(), slots = self.config.slots, "serving");
+        show::print(&format!("StreamForge serves at {edge}\nMetrics and health at {ops}\n"))
     }
 
     /// Waits until a role ends although nobody asked it to.
     pub async fn broken(&mut self) -> Failure {
-        match self.running.join_next().await {
-            Some(Ok((_, Err(failure)))) => failure,
-            Some(Ok((role, Ok(())))) => Failure::failed(format!("the {role} ended by itself"), "look at the log lines"),
-            Some(Err(error)) => Failure::failed(format!("a role broke: {error}"), "look at the log lines above"),
-            None => Failure::failed("there is no role to run", "look at the log lines above"),
-        }
+        let ended = tokio::select! {
+            Some(ended) = self.working.join_next() => ended,
+            Some(ended) = self.attending.join_next() => ended,
+        };
+        let what = match ended {
+            Ok((_, Err(failure))) => return failure,
+            Ok((role, Ok(()))) => format!("the {role} ended by itself"),
+            Err(error) => format!("a role broke: {error}"),
+        };
+        Failure::failed(what, "look at the log lines above, then start it again: nothing is lost")
     }
 
     /// Asks all roles to end and waits for them: running work within the grace period, the rest at once.
     pub async fn drain(mut self) -> Result<(), Failure> {
         self.shutdown.cancel();
-        let mut outcome = Ok(());
+        let (grace, over) = (self.config.grace, self.over);
         let all = async {
-            while let Some(ended) = self.running.join_next().await {
-                match ended {
-                    Ok((_, Ok(()))) => {}
-                    Ok((_, Err(failure))) => outcome = Err(failure),
-                    Err(error) => {
-                        outcome = Err(Failure::failed(format!("a role broke: {error}"), "look at the log lines"))
-                    }
-                }
-            }
+            let worked = ended(&mut self.working).await;
+            over.cancel();
+            worked.and(ended(&mut self.attending).await)
         };
-        if tokio::time::timeout(self.config.grace + SETTLE, all).await.is_err() {
-            return Err(Failure::failed(
-                "not every role ended in time",
-                "nothing is lost: what was not finished is done again after the next start",
-            ));
-        }
-        outcome
+        tokio::time::timeout(grace + SETTLE, all).await.unwrap_or_else(|_| {
+            let advice = "start it again: what was not finished is done again, nothing is lost";
+            Err(Failure::failed("not every role ended in time", advice))
+        })
     }
 }
 
-fn broken_build(error: topology::Error) -> Failure {
-    Failure::failed(format!("the stages do not fit together: {error}"), "this is a fault of the build: report it")
+/// Waits for all of `roles`; the first that failed is what is told.
+async fn ended(roles: &mut JoinSet<(&'static str, Result<(), Failure>)>) -> Result<(), Failure> {
+    let mut outcome = Ok(());
+    while let Some(ended) = roles.join_next().await {
+        let ended = match ended {
+            Ok((_, ended)) => ended,
+            Err(error) => Err(Failure::failed(format!("a role broke: {error}"), "look at the log lines above")),
+        };
+        outcome = outcome.and(ended);
+    }
+    outcome
 }
 
 /// A name that no other worker has, at no time.

@@ -32,6 +32,8 @@ pub struct Ops {
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// What readiness depends on.
     pub needs: Needs,
+    /// What keeps the process from its role although the doors are open, in one sentence.
+    pub hindrance: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Fires when the process begins to drain: from then on it is not ready.
     pub draining: CancellationToken,
 }
@@ -66,6 +68,10 @@ async fn answer(ops: &Ops, doors: &Doors, method: &Method, path: &str) -> Respon
             fresh(warp::reply::with_status("draining\n", StatusCode::SERVICE_UNAVAILABLE).into_response())
         }
         _ => {
+            if let Some(hindrance) = (ops.hindrance)() {
+                let said = format!("{hindrance}\n");
+                return fresh(warp::reply::with_status(said, StatusCode::SERVICE_UNAVAILABLE).into_response());
+            }
             let health = Health::of(doors).await;
             let is_ready = match ops.needs {
                 Needs::Blobs => health.blobs.is_none(),

@@ -4,6 +4,8 @@
 const find = (id) => document.getElementById(id);
 const jobs = new Map();
 let older = null;
+// A job that the address names is played as soon as it is ready.
+let wanted = location.hash.slice(1);
 
 function button(text, act) {
   const made = document.createElement("button");
@@ -94,6 +96,10 @@ function show(job) {
     item.append(bar);
   }
   find("none").hidden = true;
+  if (merged.id === wanted && merged.state === "ready" && merged.renditions) {
+    wanted = "";
+    play(merged);
+  }
 }
 
 function drop(id) {
