@@ -176,6 +176,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::service::service_fn;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -197,5 +198,36 @@ mod tests {
         };
         let (written, ()) = tokio::join!(ours.write_all(&[0; 64]), slow);
         written.unwrap();
+    }
+
+    /// Reads until the other side closes; answers what came and whether it closed in time.
+    async fn rest_of(stream: &mut TcpStream) -> (String, bool) {
+        let mut text = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut text)).await.is_ok();
+        (String::from_utf8_lossy(&text).into_owned(), closed)
+    }
+
+    #[tokio::test]
+    async fn a_request_head_that_never_ends_and_an_idle_connection_are_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits { head: Duration::from_millis(300), ..Limits::default() };
+        let shutdown = CancellationToken::new();
+        let service = service_fn(|_| async { Ok::<Response, Infallible>(warp::reply::Reply::into_response("hello")) });
+        let serving = tokio::spawn(accept(listener, service, limits, shutdown.clone()));
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow:").await.unwrap();
+        let (answer, closed) = rest_of(&mut slow).await;
+        assert!(closed && !answer.contains("200"), "{answer}");
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        for _ in 0..2 {
+            idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let (answer, closed) = rest_of(&mut idle).await;
+        assert_eq!(answer.matches("hello").count(), 2, "a connection is used again: {answer}");
+        assert!(closed, "and closed when it is not");
+        shutdown.cancel();
+        serving.await.unwrap();
     }
 }

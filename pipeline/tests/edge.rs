@@ -1,0 +1,26 @@
+//! The edge from outside: a server in this process, on doors in memory, asked over HTTP.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "edge/connections.rs"]
+mod connections;
+#[path = "edge/doors.rs"]
+mod doors;
+#[path = "edge/house.rs"]
+mod house;
+#[path = "edge/jobs.rs"]
+mod jobs;
+#[path = "edge/pages.rs"]
+mod pages;
+#[path = "edge/play.rs"]
+mod play;
+#[path = "edge/record.rs"]
+mod record;
+#[path = "edge/sweep.rs"]
+mod sweep;
+#[path = "edge/upload.rs"]
+mod upload;
+#[path = "edge/video.rs"]
+mod video;
+#[path = "edge/watch.rs"]
+mod watch;
