@@ -30,7 +30,6 @@ fn main() -> Outcome<()> {
     for round in 0..ROUNDS {
         let folder = folder.path().join(round.to_string());
         std::fs::create_dir(&folder)?;
-        flushes.extend(flush_times(&folder)?);
         plain.push(plain_redb(&folder)?);
         let log: Arc<dyn Log> = Arc::new(Embedded::open(&folder.join("log.redb"), Arc::new(SystemClock))?);
         let spec =
@@ -40,8 +39,10 @@ fn main() -> Outcome<()> {
         few.push(runtime.block_on(appends(&log, 16))?);
         many.push(runtime.block_on(appends(&log, 256))?);
         read.push(runtime.block_on(reads(&log))?);
-        flushes.extend(flush_times(&folder)?);
-        hops.extend(runtime.block_on(hop_times(&log))?);
+        for (flush, hop) in runtime.block_on(hop_times(&log, &folder))? {
+            flushes.push(flush);
+            hops.push(hop);
+        }
     }
     let flush = percentile(&mut flushes, 50);
     let flush_99 = percentile(&mut flushes, 99);
@@ -93,20 +94,6 @@ fn percentile(times: &mut [Duration], percent: usize) -> Duration {
 fn median(rates: &mut [f64]) -> f64 {
     rates.sort_unstable_by(f64::total_cmp);
     rates.get(rates.len() / 2).copied().unwrap_or_default()
-}
-
-/// Appending one record's bytes to a plain file and flushing them.
-fn flush_times(folder: &Path) -> Outcome<Vec<Duration>> {
-    let mut file = File::create(folder.join("plain"))?;
-    let mut times = Vec::new();
-    for _ in 0..300 {
-        let begun = Instant::now();
-        file.write_all(&[7; RECORD_BYTES])?;
-        file.sync_all()?;
-        times.push(begun.elapsed());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(times)
 }
 
 /// Records per second that `redb` takes from one thread which has 256 of them ready for each transaction.
@@ -166,8 +153,10 @@ async fn reads(log: &Arc<dyn Log>) -> Outcome<f64> {
     Ok(count as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// Times from the call of append to the moment at which an idle member has the record.
-async fn hop_times(log: &Arc<dyn Log>) -> Outcome<Vec<Duration>> {
+/// Times from the call of append to the moment at which an idle member has the record, each beside the time of one flush
+/// of a plain file, so that both see the same disk.
+async fn hop_times(log: &Arc<dyn Log>, folder: &Path) -> Outcome<Vec<(Duration, Duration)>> {
+    let mut file = File::create(folder.join("plain"))?;
     let mut member = log.join("hop", &["hop"]).await?;
     while !matches!(member.next().await?, Delivery::Gained(_)) {}
     let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
@@ -180,11 +169,14 @@ async fn hop_times(log: &Arc<dyn Log>) -> Outcome<Vec<Duration>> {
     });
     let mut times = Vec::new();
     for number in 0..300 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        let flushing = Instant::now();
+        file.write_all(&[7; RECORD_BYTES])?;
+        file.sync_all()?;
+        let flush = flushing.elapsed();
         let begun = Instant::now();
         log.append(vec![record("hop", number)]).await?;
         let arrived = received.recv().await.ok_or("the member is gone")?;
-        times.push(arrived - begun);
+        times.push((flush, arrived - begun));
     }
     listener.abort();
     Ok(times)

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use redb::{Database, WriteTransaction};
+
+mod home;
+
+pub(crate) use home::Home;
+pub use home::OpenError;
 
 /// Requests of one transaction at most.
 const MAX_REQUESTS: usize = 4096;
@@ -67,66 +72,6 @@ fault_from!(
     serde_json::Error
 );
 
-/// The file of a door cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// One process owns the files of a folder at a time.
-    #[error("folder {} is in use by another process: stop it, or choose another folder", .0.display())]
-    InUse(PathBuf),
-    /// A folder cannot be made.
-    #[error("make folder {}", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// What went wrong.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file cannot be read or made.
-    #[error("open {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-}
-
-/// Opens the database at `path`, making it and its folder if they are missing.
-pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let failed = |source: Fault| OpenError::File { path: path.to_owned(), source: Box::new(source) };
-    std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder { folder: folder.to_owned(), source })?;
-    let mut builder = Database::builder();
-    builder.set_cache_size(cache_bytes);
-    if !path.exists() {
-        // A crash while the file is being laid out must not leave half a database under its final name.
-        let staged = path.with_extension("new");
-        match std::fs::remove_file(&staged) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(Fault::new(error))),
-            _ => {}
-        }
-        drop(builder.create(&staged).map_err(|error| failed(error.into()))?);
-        std::fs::rename(&staged, path)
-            .and_then(|()| std::fs::File::open(folder)?.sync_all())
-            .map_err(|error| failed(Fault::new(error)))?;
-    }
-    builder.open(path).map_err(|error| match error {
-        redb::DatabaseError::DatabaseAlreadyOpen | redb::DatabaseError::LockProtocolMismatch => {
-            OpenError::InUse(folder.to_owned())
-        }
-        other => failed(other.into()),
-    })
-}
-
-/// A database that lives as long as the process.
-pub(crate) fn in_memory() -> Result<Database, OpenError> {
-    Database::builder()
-        .create_with_backend(redb::backends::InMemoryBackend::new())
-        .map_err(|error| OpenError::File { path: PathBuf::from(":memory:"), source: Box::new(error) })
-}
-
 /// What is written together.
 pub(crate) trait Batch: Send + 'static {
     /// One caller's wish, with the way to answer it.
@@ -140,6 +85,9 @@ pub(crate) trait Batch: Send + 'static {
 
     /// Answers all requests, after the commit or its failure.
     fn settle(&mut self, requests: Vec<Self::Request>, outcome: Result<(), Fault>);
+
+    /// Reads again what it keeps in memory: after a failed commit nobody knows whether it took effect.
+    fn reload(&mut self, database: &Database) -> Result<(), Fault>;
 }
 
 /// Where writes of one database queue.
@@ -157,9 +105,9 @@ enum Side<B: Batch> {
 
 impl<B: Batch> Store<B> {
     /// A writer thread called `name`.
-    pub(crate) fn threaded(name: &str, database: Arc<Database>, batch: B) -> Result<Self, OpenError> {
+    pub(crate) fn threaded(name: &str, home: Arc<Home>, batch: B) -> Result<Self, OpenError> {
         let healthy = Arc::new(AtomicBool::new(true));
-        let mut committer = Committer { database, batch, healthy: Arc::clone(&healthy) };
+        let mut committer = Committer { home, batch, healthy: Arc::clone(&healthy), failed: false };
         let (queue, requests) = channel();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
@@ -169,9 +117,9 @@ impl<B: Batch> Store<B> {
     }
 
     /// A writer without a thread.
-    pub(crate) fn inline(database: Arc<Database>, batch: B) -> Self {
+    pub(crate) fn inline(home: Arc<Home>, batch: B) -> Self {
         let healthy = Arc::new(AtomicBool::new(true));
-        let committer = Mutex::new(Committer { database, batch, healthy: Arc::clone(&healthy) });
+        let committer = Mutex::new(Committer { home, batch, healthy: Arc::clone(&healthy), failed: false });
         Self { side: Side::Inline { committer }, healthy }
     }
 
@@ -215,9 +163,11 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 struct Committer<B> {
-    database: Arc<Database>,
+    home: Arc<Home>,
     batch: B,
     healthy: Arc<AtomicBool>,
+    /// Whether the database must be opened again first.
+    failed: bool,
 }
 
 impl<B: Batch> Committer<B> {
@@ -226,12 +176,18 @@ impl<B: Batch> Committer<B> {
         if let Err(fault) = &outcome {
             tracing::error!(error = %fault, "a transaction failed");
         }
+        self.failed = outcome.is_err();
         self.healthy.store(outcome.is_ok(), Ordering::Release);
         self.batch.settle(requests, outcome);
     }
 
     fn try_commit(&mut self, requests: &mut [B::Request]) -> Result<(), Fault> {
-        let transaction = self.database.begin_write()?;
+        if self.failed {
+            self.home.reopen()?;
+            self.batch.reload(&*self.home.database()?)?;
+            tracing::info!("the database is open again after a failed transaction");
+        }
+        let transaction = self.home.database()?.begin_write()?;
         self.batch.write(&transaction, requests)?;
         transaction.commit()?;
         Ok(())
@@ -272,3 +228,6 @@ fn gather<B: Batch>(first: B::Request, queue: &Receiver<B::Request>, last: (usiz
     }
     requests
 }
+
+#[cfg(test)]
+mod tests;

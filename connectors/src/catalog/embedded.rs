@@ -14,7 +14,7 @@ use schemas::job::{JobRow, State};
 use tokio::sync::oneshot;
 
 use crate::catalog::{Catalog, ChunkRow, Decision, Error, Page, Swap, UploadIntent, Versioned, WorkerRow};
-use crate::store::{self, Batch, Fault, OpenError, Store};
+use crate::store::{Batch, Fault, Home, OpenError, Store};
 
 mod tables;
 
@@ -26,7 +26,7 @@ const CACHE_BYTES: usize = 32 << 20;
 /// The embedded catalog.
 pub struct Embedded {
     store: Store<Writer>,
-    database: Arc<Database>,
+    home: Arc<Home>,
 }
 
 type Answer = Box<dyn FnOnce(Result<(), Fault>) + Send>;
@@ -56,6 +56,11 @@ impl Batch for Writer {
         Ok(())
     }
 
+    fn reload(&mut self, _database: &Database) -> Result<(), Fault> {
+        // Nothing of the catalog is kept in memory.
+        Ok(())
+    }
+
     fn settle(&mut self, requests: Vec<Request>, outcome: Result<(), Fault>) {
         for request in requests {
             if let Some(answer) = request.answer {
@@ -68,19 +73,21 @@ impl Batch for Writer {
 impl Embedded {
     /// Opens the catalog in the file `path`, making it if it is missing. Fails while another process has it open.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let database = Arc::new(store::open(path, CACHE_BYTES)?);
-        tables::lay_out(&database)
+        let home = Home::on_disk(path, CACHE_BYTES)?;
+        home.database()
+            .and_then(|database| tables::lay_out(&database))
             .map_err(|fault| OpenError::File { path: path.to_owned(), source: Box::new(fault) })?;
-        let store = Store::threaded("catalog", Arc::clone(&database), Writer)?;
-        Ok(Self { store, database })
+        let store = Store::threaded("catalog", Arc::clone(&home), Writer)?;
+        Ok(Self { store, home })
     }
 
     /// A catalog that is gone with the process.
     pub fn in_memory() -> Result<Self, OpenError> {
-        let database = Arc::new(store::in_memory()?);
-        tables::lay_out(&database)
+        let home = Home::in_memory()?;
+        home.database()
+            .and_then(|database| tables::lay_out(&database))
             .map_err(|fault| OpenError::File { path: ":memory:".into(), source: Box::new(fault) })?;
-        Ok(Self { store: Store::inline(Arc::clone(&database), Writer), database })
+        Ok(Self { store: Store::inline(Arc::clone(&home), Writer), home })
     }
 
     /// Does `work` in the next transaction and answers when it is durable. Work fails before it writes, or not at all,
@@ -112,8 +119,8 @@ impl Embedded {
         doing: &'static str,
         read: impl FnOnce(&ReadTransaction) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let database = Arc::clone(&self.database);
-        let read = move || read(&database.begin_read().map_err(failed(doing))?);
+        let home = Arc::clone(&self.home);
+        let read = move || read(&home.database().map_err(failed(doing))?.begin_read().map_err(failed(doing))?);
         if !self.store.blocks() {
             return read();
         }

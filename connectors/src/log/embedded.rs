@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::log::{Consumer, Error, From, Log, NewRecord, Progress, Reader, Record, TopicPartition, TopicSpec};
-use crate::store::{self, Fault, OpenError, Store, locked};
+use crate::store::{Fault, Home, OpenError, Store, locked};
 
 mod consumer;
 mod disk;
@@ -24,9 +24,8 @@ mod write;
 
 use consumer::Member;
 use disk::{Limits, Stretch};
-use groups::Groups;
 use reader::Tail;
-use view::{Place, Topic, View, Wanted};
+use view::{Place, Topic, Wanted};
 use write::{Request, Shared, Writer};
 
 /// What one delivery holds at most.
@@ -47,36 +46,29 @@ struct Inner {
 impl Embedded {
     /// Opens the log in the file `path`, making it if it is missing. Fails while another process has it open.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let database = Arc::new(store::open(path, CACHE_BYTES)?);
+        let home = Home::on_disk(path, CACHE_BYTES)?;
         let failed = |fault: Fault| OpenError::File { path: path.to_owned(), source: Box::new(fault) };
-        let shared = share(database, clock).map_err(failed)?;
-        let store = Store::threaded("log", Arc::clone(&shared.database), Writer::new(Arc::clone(&shared)))?;
+        let shared = share(home, clock).map_err(failed)?;
+        let store = Store::threaded("log", Arc::clone(&shared.home), Writer::new(Arc::clone(&shared)))?;
         Ok(Self { inner: Arc::new(Inner { store, shared }) })
     }
 
     /// A log that is gone with the process.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let database = Arc::new(store::in_memory()?);
+        let home = Home::in_memory()?;
         let failed = |fault: Fault| OpenError::File { path: ":memory:".into(), source: Box::new(fault) };
-        let shared = share(database, clock).map_err(failed)?;
-        let store = Store::inline(Arc::clone(&shared.database), Writer::new(Arc::clone(&shared)));
+        let shared = share(home, clock).map_err(failed)?;
+        let store = Store::inline(Arc::clone(&shared.home), Writer::new(Arc::clone(&shared)));
         Ok(Self { inner: Arc::new(Inner { store, shared }) })
     }
 }
 
-fn share(database: Arc<redb::Database>, clock: Arc<dyn Clock>) -> Result<Arc<Shared>, Fault> {
-    let contents = disk::load(&database)?;
-    let (mut view, mut groups) = (View::default(), Groups::default());
-    for topic in contents.topics {
-        view.put_topic(topic);
-    }
-    for (place, ends) in contents.ends {
-        view.put_ends(place, ends);
-    }
-    for (group, place, offset) in contents.committed {
-        groups.put_committed(&group, place, offset);
-    }
-    Ok(Arc::new(Shared { database, clock, view: Mutex::new(view), groups: Mutex::new(groups) }))
+fn share(home: Arc<Home>, clock: Arc<dyn Clock>) -> Result<Arc<Shared>, Fault> {
+    let database = home.database()?;
+    disk::lay_out(&database)?;
+    let shared = Shared { home, clock, view: Mutex::default(), groups: Mutex::default() };
+    shared.load(&database)?;
+    Ok(Arc::new(shared))
 }
 
 impl Inner {
@@ -109,15 +101,17 @@ impl Inner {
             return Ok(found.records);
         }
         let stretches = found.stretches;
-        let mut records =
-            self.reading("read records", move |shared| disk::read(&shared.database, &stretches, limits)).await?;
+        let mut records = self
+            .reading("read records", move |shared| disk::read(&*shared.home.database()?, &stretches, limits))
+            .await?;
         records.extend(found.records);
         Ok(records)
     }
 
     async fn offset_at(&self, place: Place, time_ms: i64) -> Result<i64, Error> {
         let ends = locked(&self.shared.view).ends(place);
-        self.reading("find an offset", move |shared| disk::offset_at(&shared.database, place, ends, time_ms)).await
+        self.reading("find an offset", move |shared| disk::offset_at(&*shared.home.database()?, place, ends, time_ms))
+            .await
     }
 
     fn topics(&self, names: &[&str]) -> Result<Vec<Arc<Topic>>, Error> {
@@ -180,7 +174,9 @@ impl Log for Embedded {
         }
         let stretches = [Stretch { topic: at.topic.clone(), place, from, until: ends.next }];
         let limits = Limits { records: limit, bytes: usize::MAX };
-        self.inner.reading("read records", move |shared| disk::read(&shared.database, &stretches, limits)).await
+        self.inner
+            .reading("read records", move |shared| disk::read(&*shared.home.database()?, &stretches, limits))
+            .await
     }
 
     async fn progress(&self, group: &str, topics: &[&str]) -> Result<Vec<Progress>, Error> {
@@ -191,7 +187,9 @@ impl Log for Embedded {
                 let committed = locked(&self.inner.shared.groups).committed(group, place);
                 let committed = committed.unwrap_or(ends.first).max(ends.first);
                 let oldest_pending_ms = if committed < ends.next {
-                    let read = move |shared: &Shared| disk::timestamp_at(&shared.database, place, committed, ends.next);
+                    let read = move |shared: &Shared| {
+                        disk::timestamp_at(&*shared.home.database()?, place, committed, ends.next)
+                    };
                     self.inner.reading("read a time stamp", read).await?
                 } else {
                     None
@@ -212,7 +210,7 @@ impl Log for Embedded {
         if self.inner.store.is_healthy() {
             return self
                 .inner
-                .reading("read", |shared| shared.database.begin_read().map(drop).map_err(Fault::from))
+                .reading("read", |shared| shared.home.database()?.begin_read().map(drop).map_err(Fault::from))
                 .await;
         }
         self.inner.ask(|answer| Request::Probe { answer: Some(answer) }).await

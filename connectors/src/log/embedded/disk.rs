@@ -50,15 +50,19 @@ pub(super) struct Contents {
     pub(super) committed: Vec<(String, Place, i64)>,
 }
 
-/// Makes missing tables and reads what is kept in memory.
-pub(super) fn load(database: &Database) -> Result<Contents, Fault> {
+/// Makes missing tables.
+pub(super) fn lay_out(database: &Database) -> Result<(), Fault> {
     let transaction = database.begin_write()?;
     transaction.open_table(TOPICS)?;
     transaction.open_table(RECORDS)?;
     transaction.open_table(ENDS)?;
     transaction.open_table(COMMITTED)?;
     transaction.commit()?;
+    Ok(())
+}
 
+/// Reads what is kept in memory.
+pub(super) fn load(database: &Database) -> Result<Contents, Fault> {
     let mut contents = Contents::default();
     let transaction = database.begin_read()?;
     for entry in transaction.open_table(TOPICS)?.iter()? {

@@ -130,6 +130,13 @@ impl View {
         }
     }
 
+    /// Lets go of the newest records; they are read from the database then.
+    pub(super) fn forget_recent(&mut self) {
+        self.recent.clear();
+        self.ages.clear();
+        self.recent_bytes = 0;
+    }
+
     /// Wakes `bell` whenever one of `topics` grows.
     pub(super) fn hang(&mut self, topics: &[Arc<Topic>], bell: &Arc<Notify>) {
         for topic in topics {

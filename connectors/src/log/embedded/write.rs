@@ -12,17 +12,40 @@ use super::groups::{Groups, Owner};
 use super::view::{Ends, Place, Topic, View};
 use crate::clock::Clock;
 use crate::log::{Error, NewRecord, Record, TopicPartition, TopicSpec};
-use crate::store::{Batch, Fault, locked};
+use crate::store::{Batch, Fault, Home, locked};
 
 /// Records that one step of retention drops at most, so that appends never wait long for it.
 const DROPPED_AT_ONCE: usize = 2048;
 
 /// What readers and the writer share.
 pub(super) struct Shared {
-    pub(super) database: Arc<Database>,
+    pub(super) home: Arc<Home>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) view: Mutex<View>,
     pub(super) groups: Mutex<Groups>,
+}
+
+impl Shared {
+    /// Shows readers what lies in `database`.
+    pub(super) fn load(&self, database: &Database) -> Result<(), Fault> {
+        let contents = disk::load(database)?;
+        let mut groups = locked(&self.groups);
+        for (group, place, offset) in contents.committed {
+            groups.put_committed(&group, place, offset);
+        }
+        drop(groups);
+        let mut view = locked(&self.view);
+        view.forget_recent();
+        for (place, ends) in contents.ends {
+            view.put_ends(place, ends);
+        }
+        for topic in contents.topics {
+            let id = topic.id;
+            view.put_topic(topic);
+            view.ring(id);
+        }
+        Ok(())
+    }
 }
 
 type Answer<T> = Option<oneshot::Sender<Result<T, Error>>>;
@@ -285,6 +308,10 @@ impl Batch for Writer {
             }
         }
         Ok(())
+    }
+
+    fn reload(&mut self, database: &Database) -> Result<(), Fault> {
+        self.shared.load(database)
     }
 
     fn settle(&mut self, requests: Vec<Request>, outcome: Result<(), Fault>) {
