@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use connectors::Catalog;
 use connectors::catalog::{Decision, Error, Swap, UploadIntent, WorkerRow};
-use schemas::event::{ChunkKind, ChunkRendition, ChunkTranscoded, JobEnded, Outcome};
+use schemas::JobId;
+use schemas::event::{ChunkTranscoded, JobEnded, Outcome};
 use schemas::job::{Fact, JobRow, State};
-use schemas::{Claim, JobId, TaskKey};
 
 pub fn job(number: u64) -> JobId {
     use rand::Rng as _;
@@ -41,35 +41,18 @@ pub async fn listed(catalog: &dyn Catalog, state: Option<State>, limit: usize) -
     }
 }
 
+/// The example of the schema, as a chunk of `job` with tables that are worth leaving out.
 pub fn chunk(job: JobId, index: u32) -> ChunkTranscoded {
-    let rendition = ChunkRendition {
-        quality: "720p".into(),
-        blob: Claim { uri: "blob:x".into(), size: 9, sha256: "ab".into() },
-        init: vec![0, 1, 255],
-        codec: "avc1.64001f".into(),
-        timescale: 90_000,
-        fragments: Vec::new(),
-        samples: vec![7; 5000],
-        frames: 48,
-        first_pts: 0,
-        last_pts: 47,
-        end_pts: 48,
-        keyframes: 1,
+    let mut chunk: ChunkTranscoded = {
+        let json =
+            serde_json::from_str(include_str!("../../../schemas/examples/chunk.transcoded/v1/video.json")).unwrap();
+        schemas::wire::decode(&schemas::wire::encode_json("chunk.transcoded", &json).unwrap()).unwrap()
     };
-    ChunkTranscoded {
-        job,
-        index,
-        total: 3,
-        kind: ChunkKind::Video,
-        task: TaskKey::of(&["x"]),
-        frames_in: 48,
-        damaged: 0,
-        weight: 48,
-        renditions: vec![rendition],
-        encoder: "x264".into(),
-        took_ms: 12,
-        worker: "w".into(),
-    }
+    (chunk.job, chunk.index) = (job, index);
+    chunk.renditions.truncate(1);
+    chunk.renditions[0].init = vec![0, 1, 255];
+    chunk.renditions[0].samples = vec![7; 5000];
+    chunk
 }
 
 pub async fn a_row_is_written_only_over_the_epoch_that_was_read(catalog: Arc<dyn Catalog>) {
