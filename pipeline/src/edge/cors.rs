@@ -34,6 +34,14 @@ pub fn options(path: &str) -> Response {
     response
 }
 
+/// Whether a browser sends this request for the page of another site, which must not change anything here.
+///
+/// Forms of other pages are sent without a question before; browsers say where they come from, programs say nothing.
+pub fn is_foreign_change(method: &Method, headers: &HeaderMap) -> bool {
+    let is_change = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    is_change && headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
+}
+
 /// Marks an answer to a request for `path`.
 pub fn mark(method: &Method, path: &str, headers: &mut HeaderMap) {
     if !path.starts_with(PLAYED) || !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {

@@ -1,12 +1,15 @@
 //! `/api/stream`: the progressive file and HLS, out of the manifest and the blobs alone.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use headers::HeaderMap;
 use schemas::JobId;
 use schemas::job::State;
 use schemas::ladder::TIERS;
 use schemas::manifest::{Manifest, Part, Rendition, Track, segments};
-use warp::http::Method;
+use tokio::time::timeout;
+use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
 use super::Edge;
@@ -20,6 +23,9 @@ const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 
 /// Asked again each time, answered with 304 when nothing changed.
 const ASK_AGAIN: &str = "no-cache";
+
+/// How long a playlist waits for what only the catalog knows.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Name of the audio track in addresses.
 const AUDIO: &str = "audio";
@@ -50,7 +56,7 @@ impl Edge {
             caching: "public, max-age=3600",
             validators: validators(&file.etag, &manifest)?,
         };
-        representation.answer(&self.doors.blobs, method, headers).await
+        self.deliver(job, representation, method, headers).await
     }
 
     /// `/api/stream/{job}/{track}/{file}`: a media playlist, an initialisation segment or a segment.
@@ -85,7 +91,7 @@ impl Edge {
                     caching: FOR_GOOD,
                     validators: validators(tag.as_str(), &manifest)?,
                 };
-                representation.answer(&self.doors.blobs, method, headers).await
+                self.deliver(job, representation, method, headers).await
             }
             _ => {
                 let (part, tag) = segment(&manifest, found, file)?;
@@ -95,9 +101,24 @@ impl Edge {
                     caching: FOR_GOOD,
                     validators: validators(&tag, &manifest)?,
                 };
-                representation.answer(&self.doors.blobs, method, headers).await
+                self.deliver(job, representation, method, headers).await
             }
         }
+    }
+
+    /// Sends `representation`; a manifest whose bytes are gone is one of a job that was deleted meanwhile.
+    async fn deliver(
+        &self,
+        job: JobId,
+        representation: Representation,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Answer {
+        let answer = representation.answer(&self.doors.blobs, method, headers).await;
+        if matches!(&answer, Err(problem) if problem.status == StatusCode::NOT_FOUND) {
+            self.manifests.forget(job);
+        }
+        answer
     }
 
     async fn playable(&self, job: JobId) -> Result<std::sync::Arc<Manifest>, Problem> {
@@ -115,7 +136,7 @@ impl Edge {
             caching: if manifest.complete { "public, max-age=60" } else { ASK_AGAIN },
             validators: validators(tag.as_str(), manifest)?,
         };
-        representation.answer(&self.doors.blobs, method, headers).await
+        self.deliver(manifest.job, representation, method, headers).await
     }
 
     /// The target duration, the same while the playlist grows and after.
@@ -124,10 +145,7 @@ impl Edge {
     /// about it says how much before the long segment comes. Without the catalog, what is listed by now decides.
     async fn target_seconds(&self, manifest: &Manifest) -> u64 {
         let listed = hls::target_of(manifest);
-        if manifest.complete && listed == hls::TARGET_SECONDS {
-            return listed;
-        }
-        let Ok(Some(found)) = self.doors.catalog.job(manifest.job).await else { return listed };
+        let Ok(Ok(Some(found))) = timeout(PATIENCE, self.doors.catalog.job(manifest.job)).await else { return listed };
         let Some(probed) = &found.row.probed else { return listed };
         let video = &probed.event.media.video;
         listed.max(hls::target_for_gap(video.longest_gap as f64 * video.time_base.as_f64()))
@@ -188,7 +206,7 @@ fn refuse_other_formats(name: &str) -> Result<(), Problem> {
 fn validators(tag: &str, manifest: &Manifest) -> Result<Validators, Problem> {
     Validators::new(tag, manifest.written_at).ok_or_else(|| {
         tracing::error!(job = %manifest.job, "the manifest holds an entity tag that cannot be sent");
-        Problem::new(warp::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", "the manifest cannot be served")
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the manifest cannot be served")
     })
 }
 

@@ -123,6 +123,7 @@ impl From<blobs::Error> for Problem {
     fn from(error: blobs::Error) -> Self {
         match error {
             blobs::Error::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", error.to_string()),
+            blobs::Error::NotFound(_) => Self::not_found("the bytes are not there any more"),
             other => Self::door("blob store", &other),
         }
     }

@@ -65,6 +65,9 @@ where
     let path = request.uri().path().to_owned();
     let mut response = if method == Method::OPTIONS {
         cors::options(&path)
+    } else if cors::is_foreign_change(&method, request.headers()) {
+        let detail = "pages of other sites may not change anything here";
+        Problem::new(StatusCode::FORBIDDEN, "cross_site", detail).response()
     } else {
         match routes.call(request).await {
             Ok(response) => response,

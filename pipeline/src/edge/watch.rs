@@ -107,47 +107,47 @@ struct Follower {
 impl Follower {
     /// Waits for the next thing to say; `None` at shutdown and after the last.
     async fn next(&mut self) -> Option<Update> {
-        if self.is_over {
-            return None;
+        while !self.is_over {
+            let is_changed = self.wait().await?;
+            self.said_at = Instant::now();
+            // What changed is on the board; when nothing does, the catalog may know of an end that we did not hear.
+            let known = if is_changed { self.board.peek(self.job) } else { None };
+            let found = match known {
+                Some(known) => Some(known),
+                None => match self.board.look(self.job).await {
+                    Ok(found) => found,
+                    // The catalog is away: there is nothing to say until it is back.
+                    Err(_) => continue,
+                },
+            };
+            let update = match found {
+                Some((row, live)) if !row.deleted => Update::of(StatusView::of(&row, &live)),
+                _ => Update::Gone(self.job),
+            };
+            self.is_over = update.is_last();
+            return Some(update);
         }
-        let mut is_changed = false;
-        while !is_changed {
+        None
+    }
+
+    /// Waits until the job changes or it is time to say something; answers which. `None` at shutdown.
+    async fn wait(&mut self) -> Option<bool> {
+        loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => return None,
                 change = self.changes.recv() => match change {
-                    Ok(job) => is_changed = job == self.job,
+                    Ok(job) if job != self.job => continue,
                     // Too many changes to hear of each: ask.
-                    Err(RecvError::Lagged(_)) => is_changed = true,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
                 },
-                () = sleep_until(self.said_at + AT_LEAST_EVERY) => break,
+                () = sleep_until(self.said_at + AT_LEAST_EVERY) => return Some(false),
             }
-        }
-        if is_changed {
             tokio::select! {
                 () = self.shutdown.cancelled() => return None,
-                () = sleep_until(self.said_at + AT_MOST_EVERY) => {}
+                () = sleep_until(self.said_at + AT_MOST_EVERY) => return Some(true),
             }
         }
-        // What changed is on the board; when nothing does, the catalog may know of an end that we did not hear.
-        let known = if is_changed { self.board.peek(self.job) } else { None };
-        let found = match known {
-            Some(known) => Some(known),
-            None => match self.board.look(self.job).await {
-                Ok(found) => found,
-                Err(_) => {
-                    self.said_at = Instant::now();
-                    return Box::pin(self.next()).await;
-                }
-            },
-        };
-        let update = match found {
-            Some((row, live)) if !row.deleted => Update::of(StatusView::of(&row, &live)),
-            _ => Update::Gone(self.job),
-        };
-        self.said_at = Instant::now();
-        self.is_over = update.is_last();
-        Some(update)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Connections: time limits and the end.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pipeline::edge::Settings;
@@ -56,7 +57,12 @@ async fn the_ops_address_tells_metrics_and_readiness() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (draining, shutdown) = (CancellationToken::new(), CancellationToken::new());
     let metrics = Box::new(|| "streamforge_jobs_ended_total 3\n".to_owned());
-    let ops = Ops { metrics, needs: Needs::Blobs, draining: draining.clone() };
+    let broken_stage = Arc::new(Mutex::new(None));
+    let hindrance = Box::new({
+        let broken_stage = Arc::clone(&broken_stage);
+        move || broken_stage.lock().unwrap().clone()
+    });
+    let ops = Ops { metrics, needs: Needs::Blobs, hindrance, draining: draining.clone() };
     let broken = crate::doors::broken(doors().await);
     let serving = tokio::spawn(serve(listener, ops, broken.clone(), shutdown.clone()));
     let get = |path: &str| reqwest::get(format!("{url}{path}"));
@@ -66,6 +72,13 @@ async fn the_ops_address_tells_metrics_and_readiness() {
     assert_eq!(get("/healthz").await.unwrap().status(), 200);
     assert_eq!(get("/readyz").await.unwrap().status(), 200, "an edge can play with the blob store alone");
     assert_eq!(get("/nothing").await.unwrap().status(), 404);
+    *broken_stage.lock().unwrap() = Some("transcode has stopped".to_owned());
+    let hindered = get("/readyz").await.unwrap();
+    assert_eq!(
+        (hindered.status().as_u16(), hindered.text().await.unwrap()),
+        (503, "transcode has stopped\n".to_owned())
+    );
+    *broken_stage.lock().unwrap() = None;
     draining.cancel();
     assert_eq!(get("/readyz").await.unwrap().status(), 503);
     assert_eq!(get("/healthz").await.unwrap().status(), 200);

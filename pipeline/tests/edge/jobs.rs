@@ -227,3 +227,15 @@ async fn addresses_carry_the_public_path_and_are_answered_with_and_without_it() 
     assert_eq!(house.json("/videos/api/openapi.json").await["servers"][0]["url"], "/videos");
     assert_eq!(house.get("/videosapi/jobs").await.status(), 404);
 }
+
+#[tokio::test]
+async fn pages_of_other_sites_change_nothing() {
+    let house = House::new().await;
+    let job = house.job().await;
+    for path in ["/api/upload".to_owned(), format!("/api/jobs/{job}/cancel")] {
+        let forged = house.http.post(house.url(&path)).header("sec-fetch-site", "cross-site").body(video_bytes(100));
+        assert_eq!(forged.send().await.unwrap().status(), 403, "{path}");
+        let own = house.http.post(house.url(&path)).header("sec-fetch-site", "same-origin").body(video_bytes(100));
+        assert!(own.send().await.unwrap().status().is_success(), "{path}");
+    }
+}

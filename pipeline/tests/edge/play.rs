@@ -238,3 +238,24 @@ async fn a_deleted_video_stops_playing() {
     assert_eq!(deleted.status(), 202);
     assert_eq!(ask(&house, &path, &[]).await.0, 404);
 }
+
+#[tokio::test]
+async fn an_edge_that_knows_a_video_hears_that_another_deleted_it() {
+    let (one, video) = playing(2).await;
+    row(&one.doors, video.job).await;
+    let two = House::on(one.doors.clone(), pipeline::edge::Settings::default()).await;
+    let path = format!("/api/stream/{}/360p", video.job);
+    assert_eq!(ask(&two, &path, &[]).await.0, 200);
+    let deleted = one.http.delete(one.url(&format!("/api/jobs/{}", video.job))).send().await.unwrap();
+    assert_eq!(deleted.status(), 202);
+    eventually("the other edge has heard", || async { (ask(&two, &path, &[]).await.0 == 404).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_video_whose_bytes_are_gone_is_not_found() {
+    let (house, video) = playing(2).await;
+    let path = format!("/api/stream/{}/360p", video.job);
+    assert_eq!(ask(&house, &path, &[("range", "bytes=0-9")]).await.0, 206);
+    house.doors.blobs.delete_prefix(&schemas::manifest::prefix(video.job)).await.unwrap();
+    assert_eq!(ask(&house, &path, &[]).await.0, 404);
+}
