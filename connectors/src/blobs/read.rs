@@ -1,13 +1,14 @@
 //! Reading files in large pieces, into buffers that are used again.
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt, try_unfold};
+use rustix::io::ReadWriteFlags;
 
 use super::folder::{Folder, failed};
 use super::{Error, blocking, check_range};
@@ -29,6 +30,37 @@ impl Buffer {
     fn take() -> Self {
         let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Self { bytes: idle.unwrap_or_else(|| vec![0; PIECE_BYTES].into()), filled: 0 }
+    }
+
+    /// Takes what the system has in memory, without waiting for a disk; answers whether that is all. Most of what is
+    /// watched was just written or read, and then no other thread is needed.
+    fn fill_from_memory(&mut self, file: &File, start: u64, wanted: usize) -> bool {
+        while self.filled < wanted {
+            let at = start + self.filled as u64;
+            let rest = &mut [IoSliceMut::new(&mut self.bytes[self.filled..wanted])];
+            match rustix::io::preadv2(file, rest, at, ReadWriteFlags::NOWAIT) {
+                Ok(0) | Err(_) => return false,
+                Ok(count) => self.filled += count,
+            }
+        }
+        true
+    }
+
+    /// Reads what is still missing.
+    fn fill(mut self, file: &File, key: &str, start: u64, wanted: usize) -> Result<Bytes, Error> {
+        while self.filled < wanted {
+            let at = start + self.filled as u64;
+            match file.read_at(&mut self.bytes[self.filled..wanted], at) {
+                Ok(0) => {
+                    let what = format!("it ends at {at} while it is read");
+                    return Err(Error::Mismatch { key: key.to_owned(), what });
+                }
+                Ok(count) => self.filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed("read", key, error)),
+            }
+        }
+        Ok(Bytes::from_owner(self))
     }
 }
 
@@ -68,28 +100,16 @@ pub(super) async fn file(
             }
             let start = left.start;
             let wanted = usize::try_from(left.end - start).unwrap_or(usize::MAX).min(PIECE_BYTES);
-            let shown = Arc::clone(&key);
-            let piece = blocking("read", &key, move || piece(&file, &shown, start, wanted)).await?;
+            let mut buffer = Buffer::take();
+            let piece = if buffer.fill_from_memory(&file, start, wanted) {
+                Bytes::from_owner(buffer)
+            } else {
+                let shown = Arc::clone(&key);
+                blocking("read", &key, move || buffer.fill(&file, &shown, start, wanted)).await?
+            };
             let next = start + piece.len() as u64..left.end;
             Ok(Some((piece, next)))
         }
     });
     Ok(pieces.boxed())
-}
-
-fn piece(file: &File, key: &str, start: u64, wanted: usize) -> Result<Bytes, Error> {
-    let mut buffer = Buffer::take();
-    while buffer.filled < wanted {
-        let at = start + buffer.filled as u64;
-        match file.read_at(&mut buffer.bytes[buffer.filled..wanted], at) {
-            Ok(0) => {
-                let what = format!("it ends at {at} while it is read");
-                return Err(Error::Mismatch { key: key.to_owned(), what });
-            }
-            Ok(count) => buffer.filled += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed("read", key, error)),
-        }
-    }
-    Ok(Bytes::from_owner(buffer))
 }

@@ -98,6 +98,8 @@ pub(super) struct Writer {
 struct Staged {
     topics: HashMap<String, Arc<Topic>>,
     ends: HashMap<Place, Ends>,
+    /// Records as they are stored, on their way into the table.
+    stored: Vec<((u32, u32, i64), Vec<u8>)>,
     fresh: Vec<(Place, Record)>,
     committed: Vec<(String, Place, i64)>,
 }
@@ -120,12 +122,7 @@ impl Writer {
         self.staged.ends.get(&place).copied().unwrap_or_else(|| locked(&self.shared.view).ends(place))
     }
 
-    fn append(
-        &mut self,
-        table: &mut Records<'_>,
-        records: &mut Vec<NewRecord>,
-        placed: &mut Vec<(TopicPartition, i64)>,
-    ) -> Result<(), Fault> {
+    fn append(&mut self, records: &mut Vec<NewRecord>, placed: &mut Vec<(TopicPartition, i64)>) -> Result<(), Fault> {
         for record in records.drain(..) {
             // The caller has looked the topic up already, and topics are never removed.
             let topic = self.topic(&record.topic).map_err(Fault::new)?;
@@ -135,9 +132,9 @@ impl Writer {
             let timestamp_ms = self.shared.clock.now_ms().max(ends.last_ms);
             let offset = ends.next;
             let stored = disk::encode(&record, timestamp_ms);
-            table.insert((place.0, place.1, offset), stored.as_slice())?;
             ends.next += 1;
             ends.bytes += stored.len() as u64;
+            self.staged.stored.push(((place.0, place.1, offset), stored));
             ends.last_ms = timestamp_ms;
             self.staged.ends.insert(place, ends);
             let at = topic.at(partition);
@@ -290,17 +287,27 @@ impl Batch for Writer {
                 *refused = self.topics(transaction, specs)?;
             }
         }
-        let mut records_table = transaction.open_table(RECORDS)?;
-        for request in requests {
+        for request in requests.iter_mut() {
             match request {
-                Request::Append { records, placed, .. } => self.append(&mut records_table, records, placed)?,
+                Request::Append { records, placed, .. } => self.append(records, placed)?,
                 Request::Commit { group, offsets, refused, .. } => {
                     *refused = self.commit(transaction, group, offsets)?;
                 }
-                Request::Retain { more, .. } => *more = self.retain(&mut records_table)?,
-                Request::Topics { .. } | Request::Probe { .. } => {}
+                Request::Retain { .. } | Request::Topics { .. } | Request::Probe { .. } => {}
             }
         }
+        let mut table = transaction.open_table(RECORDS)?;
+        // Neighbours in the tree go in one after the other, so that each of its pages is visited once.
+        self.staged.stored.sort_unstable_by_key(|(key, _)| *key);
+        for (key, stored) in self.staged.stored.drain(..) {
+            table.insert(key, stored.as_slice())?;
+        }
+        for request in requests {
+            if let Request::Retain { more, .. } = request {
+                *more = self.retain(&mut table)?;
+            }
+        }
+        drop(table);
         if !self.staged.ends.is_empty() {
             let mut table = transaction.open_table(ENDS)?;
             for (place, ends) in &self.staged.ends {
