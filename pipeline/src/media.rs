@@ -9,6 +9,7 @@
 //! - [`source`]: opening a file that nobody trusts; [`probe`]: what it contains
 //! - [`decode`], [`picture`], [`encode`]: frames out, frames upright and scaled, packets in; [`video`] joins them
 //! - [`audio`]: the one audio track
+//! - [`library`]: versions, and whether everything is there
 //! - [`boxes`]: CMAF; [`progressive`]: the head of the virtual MP4
 
 use async_trait::async_trait;
@@ -22,6 +23,7 @@ pub mod boxes;
 pub mod child;
 pub mod decode;
 pub mod encode;
+pub mod library;
 pub mod picture;
 pub mod probe;
 pub mod progressive;

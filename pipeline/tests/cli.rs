@@ -4,6 +4,8 @@
 
 #[path = "cli/server.rs"]
 mod server;
+#[path = "cli/up.rs"]
+mod up;
 
 use std::process::{Command, Output, Stdio};
 

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use connectors::embedded;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::failure::{Exit, Failure};
+use super::failure::{self, Exit, Failure};
 use super::{show, up};
 use crate::config::{Config, size};
+use crate::media::library;
 
 /// A moment that any sane clock has passed: 2026-01-01.
 const BUILT_AFTER_S: u64 = 1_767_225_600;
@@ -254,13 +256,21 @@ async fn doors(config: &Config, running: Option<&Value>) -> Vec<Finding> {
     if !config.data.is_dir() {
         return vec![Finding::ok("doors", "embedded; they are made on the first start")];
     }
-    match up::open_doors(config) {
-        Err(failure) => vec![Finding::fail("doors", failure.what, failure.advice)],
+    match up::try_doors(config) {
+        Err(embedded::Error::InUse(_)) => {
+            let found = format!("{} is in use by another process", config.data.display());
+            let fix = "nothing, if that is a StreamForge on another address: name it with --listen and it is asked";
+            vec![Finding::warn("doors", found, fix)]
+        }
+        Err(error) => {
+            let fix = "see that the folder of `data` can be written and is whole, or name another with --data";
+            vec![Finding::fail("doors", failure::chain(&error), fix)]
+        }
         Ok(doors) => match doors.blobs.check().await {
             Ok(()) => vec![Finding::ok("doors", "log, catalog and blobs open")],
             Err(error) => {
                 let fix = "see that the folder of `blobs` can be written";
-                vec![Finding::fail("doors", super::failure::chain(&error), fix)]
+                vec![Finding::fail("doors", failure::chain(&error), fix)]
             }
         },
     }
@@ -297,7 +307,15 @@ fn port(check: &'static str, address: SocketAddr, is_ours: bool) -> Finding {
 }
 
 fn libraries() -> Vec<Finding> {
-    vec![Finding::ok("streamforge", env!("CARGO_PKG_VERSION"))]
+    let versions: Vec<_> = library::versions().iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let lacking = library::lacking();
+    let media = if lacking.is_empty() {
+        Finding::ok("libraries", versions.join(", "))
+    } else {
+        let found = format!("{} lack {}", versions.join(", "), lacking.join(", "));
+        Finding::fail("libraries", found, "install FFmpeg 5.1 or later built with libx264 and zimg, as Debian has it")
+    };
+    vec![Finding::ok("streamforge", env!("CARGO_PKG_VERSION")), media]
 }
 
 #[cfg(test)]

@@ -27,22 +27,24 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// Opens the doors that `config` names.
 pub fn open_doors(config: &Config) -> Result<Doors, Failure> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let doors = embedded::open(&config.data, clock).map_err(|error| {
+    try_doors(config).map_err(|error| {
         let advice = match &error {
             embedded::Error::InUse(_) => "stop the other process, or name another folder with --data",
-            embedded::Error::Blobs(_) => "see that the folder `blobs` in `data` can be written",
+            embedded::Error::Blobs(_) => "see that the folder of `blobs` can be written",
             _ => "`streamforge doctor` checks the folder of `data` and its disk",
         };
         Failure::failed(format!("cannot open the doors: {}", chain(&error)), advice)
-    })?;
+    })
+}
+
+/// Opens the doors that `config` names, or says why not.
+pub fn try_doors(config: &Config) -> Result<Doors, embedded::Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let doors = embedded::open(&config.data, clock)?;
     if config.blobs == config.data.join("blobs") {
         return Ok(doors);
     }
-    let blobs = Blobs::in_folder(&config.blobs).map_err(|error| {
-        let what = format!("cannot open the blob store in {}: {}", config.blobs.display(), chain(&error));
-        Failure::failed(what, "see that the folder of `blobs` can be written")
-    })?;
+    let blobs = Blobs::in_folder(&config.blobs).map_err(embedded::Error::Blobs)?;
     Ok(Doors { blobs, ..doors })
 }
 
