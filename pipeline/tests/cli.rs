@@ -1,6 +1,6 @@
 //! The command line as its users meet it: the built binary, its exit codes and what it prints.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "cli/server.rs"]
 mod server;

@@ -82,7 +82,7 @@ impl Decoder {
                 if earlier == i64::MAX {
                     ffi::avformat_seek_file(input.as_mut_ptr(), track, i64::MIN, i64::MIN + 1, i64::MAX, 0)
                 } else {
-                    ffi::av_seek_frame(input.as_mut_ptr(), track, target, ffi::AVSEEK_FLAG_BACKWARD as i32)
+                    ffi::av_seek_frame(input.as_mut_ptr(), track, target, ffi::AVSEEK_FLAG_BACKWARD)
                 }
             };
             if answer < 0 {

@@ -101,7 +101,7 @@ impl<'a> Work<'a> {
             pictures.push(frame)?;
         }
         self.pull_pictures(sink)?;
-        if self.frames_in % REPORT_EVERY == 0 {
+        if self.frames_in.is_multiple_of(REPORT_EVERY) {
             sink.progress(self.frames_in)?;
         }
         Ok(())

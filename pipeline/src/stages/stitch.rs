@@ -29,11 +29,11 @@ impl Stage for Stitch {
     const NAME: &'static str = "stitch";
 
     async fn process(&self, event: ChunkTranscoded, cx: &Context) -> Result<Vec<RenditionStitched>, StageError> {
-        if let Some(decision) = cx.doors.catalog.decision(event.job).await? {
-            if decision.outcome != Outcome::Ready {
-                tracing::info!(chunk = event.index, outcome = ?decision.outcome, "late chunk of a job that has ended: refused");
-                return Ok(Vec::new());
-            }
+        if let Some(decision) = cx.doors.catalog.decision(event.job).await?
+            && decision.outcome != Outcome::Ready
+        {
+            tracing::info!(chunk = event.index, outcome = ?decision.outcome, "late chunk of a job that has ended: refused");
+            return Ok(Vec::new());
         }
         cx.doors.catalog.put_chunk(&event).await?;
         let chunks = finished_chunks(event.job, cx).await?;
