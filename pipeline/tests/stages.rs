@@ -1,5 +1,7 @@
 //! The four stages in a row on real media, without log and edge: what goes in comes out, frame by frame.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
