@@ -64,19 +64,30 @@ pub fn media(manifest: &Manifest, track: &Track, target_seconds: u64) -> String 
     text
 }
 
-/// The segments of `track` that may be listed: all of a whole video; of a growing one those that every track has reached
-/// the end of, so that a player never meets a picture without its sound.
+/// The segments of `track` that may be listed: all of a whole video; of a growing one those that can be played with
+/// everything that belongs to them.
 ///
-/// A chunk that is not whole in every track may still grow, so segment numbers never move.
+/// Pictures are listed as far as every rendition has them, and not before there is sound, which comes as one blob for the
+/// whole length. Sound is listed as far as there are pictures, the segment included in which they end.
 pub fn listed(manifest: &Manifest, track: &Track) -> Vec<Segment> {
     let mut listed = segments(&track.pieces, track.timescale);
-    if !manifest.complete {
-        let tracks = manifest.renditions.iter().map(|rendition| &rendition.video).chain(&manifest.audio);
-        let until = tracks.map(end_seconds).fold(f64::INFINITY, f64::min);
-        // A millisecond of grace: tracks count in different ticks.
-        let reached = listed.iter().take_while(|segment| segment_end(segment, track.timescale) <= until + 1e-3).count();
-        listed.truncate(reached);
+    if manifest.complete {
+        return listed;
     }
+    let has_sound = manifest.audio.as_ref().is_none_or(|audio| !audio.pieces.is_empty());
+    let ends = manifest.renditions.iter().map(|rendition| end_seconds(&rendition.video));
+    // A millisecond of grace: tracks count in different ticks.
+    let until = if has_sound { ends.fold(f64::INFINITY, f64::min) + 1e-3 } else { 0.0 };
+    let is_sound = manifest.audio.as_ref().is_some_and(|audio| std::ptr::eq(audio, track));
+    let reached = |segment: &&Segment| {
+        if is_sound {
+            start_seconds(segment, track.timescale) < until - 2e-3
+        } else {
+            segment_end(segment, track.timescale) <= until
+        }
+    };
+    let reached = listed.iter().take_while(reached).count();
+    listed.truncate(reached);
     listed
 }
 
@@ -107,8 +118,12 @@ fn seconds(ticks: u64, timescale: u32) -> f64 {
     ticks as f64 / f64::from(timescale.max(1))
 }
 
+fn start_seconds(segment: &Segment, timescale: u32) -> f64 {
+    segment.start as f64 / f64::from(timescale.max(1))
+}
+
 fn segment_end(segment: &Segment, timescale: u32) -> f64 {
-    segment.start as f64 / f64::from(timescale.max(1)) + seconds(segment.duration, timescale)
+    start_seconds(segment, timescale) + seconds(segment.duration, timescale)
 }
 
 fn end_seconds(track: &Track) -> f64 {
@@ -187,11 +202,21 @@ mod tests {
 
     #[test]
     fn a_growing_playlist_lists_what_both_tracks_have_and_gets_its_end_later() {
-        let growing =
-            manifest(false, &[&[2000, 2000, 2000], &[2000, 2000]], Some(&[&[96_000, 96_000, 96_000, 48_000]]));
-        let video = media(&growing, &growing.renditions[0].video, TARGET_SECONDS);
-        assert_eq!(video.matches("#EXTINF").count(), 1, "sound ends at 7 s, the second segment at 10 s: {video}");
+        let sound: &[&[u64]] = &[&[96_000, 96_000, 96_000, 96_000, 96_000, 96_000]];
+        let begun = manifest(false, &[&[2000]], Some(sound));
+        let playlist = |manifest: &Manifest, track: &Track| media(manifest, track, TARGET_SECONDS);
+        let audio = playlist(&begun, begun.audio.as_ref().unwrap());
+        assert_eq!(audio.matches("#EXTINF").count(), 1, "two seconds of pictures have their sound: {audio}");
+        let growing = manifest(false, &[&[2000], &[2000, 2000]], Some(sound));
+        let audio = playlist(&growing, growing.audio.as_ref().unwrap());
+        assert_eq!(audio.matches("#EXTINF").count(), 1, "the second segment begins where the pictures end: {audio}");
+        let video = playlist(&growing, &growing.renditions[0].video);
+        assert_eq!(video.matches("#EXTINF").count(), 2, "{video}");
         assert!(video.contains("EVENT") && !video.contains("ENDLIST"), "{video}");
+        let short = manifest(false, &[&[2000], &[2000]], Some(&[&[48_000]]));
+        assert_eq!(listed(&short, &short.renditions[0].video).len(), 2, "sound that ends early holds nothing back");
+        let silent = manifest(false, &[&[2000]], Some(&[]));
+        assert!(!is_playable(&silent), "pictures wait for their sound");
         let whole = manifest(true, &[&[2000, 2000, 2000], &[2000, 2000]], Some(&[&[480_000]]));
         let video = media(&whole, &whole.renditions[0].video, TARGET_SECONDS);
         assert_eq!(video.matches("#EXTINF").count(), 2);

@@ -54,11 +54,14 @@ impl Manifests {
         if let Some(known) = self.remembered(job) {
             return Ok(known);
         }
-        let found = match self.read(job, &manifest::key(job)).await? {
-            None => self.read(job, &manifest::live_key(job)).await?,
-            whole => whole,
-        };
-        let found = found.map(Arc::new);
+        // The growing one goes away when the final one is there: whoever looks in between looks again.
+        let mut found = None;
+        for key in [manifest::key(job), manifest::live_key(job), manifest::key(job)] {
+            found = self.read(job, &key).await?.map(Arc::new);
+            if found.is_some() {
+                break;
+            }
+        }
         self.remember(job, found.clone());
         Ok(found)
     }

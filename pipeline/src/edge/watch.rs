@@ -77,20 +77,19 @@ impl Update {
 
     fn sse(&self) -> Bytes {
         let (name, data) = match self {
-            Self::Progress(status) => ("progress", json!(status)),
-            Self::End(status) => (END_ID, json!(status)),
-            Self::Gone(job) => (END_ID, json!({ "id": job, "state": "deleted" })),
+            Self::Progress(status) => ("progress", text(status)),
+            Self::End(status) => (END_ID, text(status)),
+            Self::Gone(job) => (END_ID, text(&json!({ "id": job, "state": "deleted" }))),
         };
         format!("id: {}\nevent: {name}\ndata: {data}\n\n", self.id()).into()
     }
 
     fn message(&self) -> Message {
-        let text = match self {
-            Self::Progress(status) => serde_json::to_string(&Named { event: "progress", data: status }),
-            Self::End(status) => serde_json::to_string(&Named { event: END_ID, data: status }),
-            Self::Gone(job) => Ok(json!({ "event": END_ID, "id": job, "state": "deleted" }).to_string()),
-        };
-        Message::text(text.unwrap_or_default())
+        Message::text(match self {
+            Self::Progress(status) => text(&Named { event: "progress", data: status }),
+            Self::End(status) => text(&Named { event: END_ID, data: status }),
+            Self::Gone(job) => text(&json!({ "event": END_ID, "id": job, "state": "deleted" })),
+        })
     }
 }
 
@@ -248,12 +247,17 @@ impl Listener {
         let (name, data) = match found {
             Some((row, live)) if !row.deleted => {
                 let status = StatusView::of(&row, &live);
-                (if status.state.is_end() { END_ID } else { "progress" }, json!(status))
+                (if status.state.is_end() { END_ID } else { "progress" }, text(&status))
             }
-            _ => ("deleted", json!({ "id": job })),
+            _ => ("deleted", text(&json!({ "id": job }))),
         };
         Some(format!("id: {}\nevent: {name}\ndata: {data}\n\n", self.number).into())
     }
+}
+
+/// JSON on one line; a status can always be written.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// Tells a browser to come back soon when the connection breaks, and gets the headers on their way.

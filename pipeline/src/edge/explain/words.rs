@@ -127,7 +127,7 @@ fn ended(facts: &Facts, outcome: Outcome) -> String {
 /// Why `stage`, the first that is not done, is not done.
 fn open(facts: &Facts, stage: &StageView, waiting_for: &mut Vec<String>) -> String {
     let name = &stage.name;
-    let share = if stage.total > 1 { format!(" {} of {} parts", stage.done, stage.total) } else { String::new() };
+    let share = if stage.total > 1 { format!("{} of {} parts", stage.done, stage.total) } else { String::new() };
     let busy: Vec<&Busy> = facts.busy.iter().filter(|unit| unit.stage == *name).collect();
     waiting_for.push(if stage.total > 1 {
         format!("{name} to finish {} more of {} parts", stage.total - stage.done, stage.total)
@@ -149,9 +149,13 @@ fn open(facts: &Facts, stage: &StageView, waiting_for: &mut Vec<String>) -> Stri
             waiting_for.push("the worker to give a sign, or its work to be handed to another".to_owned());
             return format!("{name} is at work, but nothing was heard of it for {} seconds.", silent_ms / 1000);
         }
-        let done = if share.is_empty() { String::new() } else { format!(", done are{share}") };
+        let done = if share.is_empty() { String::new() } else { format!(", {share} are done") };
         let eta = facts.live.eta_s.map(|eta| format!("; about {eta:.0} s to go")).unwrap_or_default();
-        return format!("{name} is at work on {} part(s) at this moment{done}{eta}.", running.count());
+        let now = match running.count() {
+            1 => "one part".to_owned(),
+            many => format!("{many} parts"),
+        };
+        return format!("{name} is at work on {now} at this moment{done}{eta}.");
     }
     let of_stage = facts.stages.iter().find(|known| known.name == name);
     if of_stage.and_then(|known| known.workers) == Some(0) {
@@ -281,7 +285,11 @@ mod tests {
         assert!(tell(&again).because.contains("(the disk was full) and will be tried again"));
         let mut at_work = facts();
         at_work.busy.push(busy(StageState::Running, None));
-        assert!(tell(&at_work).because.starts_with("transcode is at work on 1 part(s)"));
+        assert!(
+            tell(&at_work)
+                .because
+                .starts_with("transcode is at work on one part at this moment, 1 of 4 parts are done")
+        );
         at_work.now_ms += 60_000;
         assert!(tell(&at_work).because.contains("nothing was heard of it for 61 seconds"));
     }
