@@ -62,11 +62,14 @@ pub fn probe(mut source: Source) -> Result<Probed, Error> {
     let (video_index, mut video) = video_track(input)?;
     let audio_index = audio_track(input, &mut warnings);
     let (mut video_times, mut audio_times) = (Times::default(), Times::default());
-    let mut damaged = false;
+    let (mut damaged, mut read) = (false, 0);
     loop {
         let mut packet = ff::Packet::empty();
         match packet.read(input) {
-            Ok(()) if packet.stream() == video_index => video_times.add(&packet, true),
+            Ok(()) if packet.stream() == video_index => {
+                read += 1;
+                video_times.add(&packet, true);
+            }
             Ok(()) if Some(packet.stream()) == audio_index => audio_times.add(&packet, false),
             Ok(()) => {}
             Err(ff::Error::Eof) => break,
@@ -77,7 +80,8 @@ pub fn probe(mut source: Source) -> Result<Probed, Error> {
             }
         }
     }
-    if damaged {
+    // A file that is cut between two frames ends like a whole one; only its index tells.
+    if damaged || read < promised(input, video_index) {
         warnings.push("the file is cut short or damaged; the part that can be read is kept".to_owned());
     }
     if video_times.packets == 0 {
@@ -125,6 +129,16 @@ pub fn rescale(ticks: i64, base: Ratio, per_second: i64) -> i64 {
     let denominator = i128::from(base.den.max(1));
     let half = if numerator >= 0 { denominator / 2 } else { -denominator / 2 };
     i64::try_from((numerator + half) / denominator).unwrap_or(i64::MAX)
+}
+
+/// Frames that the container's index lists; 0 where it lists keyframes only, or nothing.
+fn promised(input: &ff::format::context::Input, track: usize) -> i32 {
+    if input.format().name().starts_with("mov") {
+        // SAFETY: counts the entries of a live stream.
+        input.stream(track).map_or(0, |stream| unsafe { ffi::avformat_index_get_entries_count(stream.as_ptr()) })
+    } else {
+        0
+    }
 }
 
 /// Whether frames can be found by time: all have one, no two the same, no absurd gap.
