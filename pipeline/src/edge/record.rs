@@ -11,13 +11,14 @@ use connectors::log::{Consumer, Delivery, Record, TopicPartition};
 use connectors::{Doors, blobs, catalog, log};
 use futures::{StreamExt, stream};
 use schemas::JobId;
-use schemas::event::{Event, JobDeleted};
+use schemas::event::{Event, JobDeleted, JobEnded, Outcome};
 use schemas::job::{JobEvent, JobRow};
 use schemas::manifest;
 use tokio_util::sync::CancellationToken;
 
 use super::events;
 use super::problem::chain;
+use super::upload::source_key;
 use crate::metrics;
 
 /// The group that folds events into rows.
@@ -45,7 +46,7 @@ enum Error {
     Log(#[from] log::Error),
     #[error("write job rows")]
     Catalog(#[from] catalog::Error),
-    #[error("remove the bytes of a deleted job")]
+    #[error("remove the bytes of a job")]
     Blobs(#[from] blobs::Error),
 }
 
@@ -139,11 +140,20 @@ async fn fold_job(doors: &Doors, job: JobId, events: Vec<(JobEvent, i64)>) -> Re
             row.apply(event.clone(), Some(*offset));
         }
     };
-    change_row(doors, job, apply).await?;
+    let row = change_row(doors, job, apply).await?;
     if is_deleted {
         remove(doors, job).await?;
+    } else if events.iter().any(|(event, _)| matches!(event, JobEvent::Ended(_))) && is_in_vain(&row) {
+        put_removal(doors, job).await?;
+        let blobs = remove_output(doors, job).await?;
+        tracing::info!(%job, blobs, topic = JobEnded::TOPIC, "removed what a job had made that came to nothing");
     }
     Ok(())
+}
+
+/// Whether the job has ended without a video to play.
+fn is_in_vain(row: &JobRow) -> bool {
+    row.ended.as_ref().is_some_and(|end| end.event.outcome != Outcome::Ready)
 }
 
 /// Changes the row of `job` by compare-and-set until it holds; a row that stays as it is is not written.
@@ -169,20 +179,38 @@ pub async fn change_row(
 
 /// Removes everything of a deleted job but its tombstone, and makes sure that it is removed once more.
 async fn remove(doors: &Doors, job: JobId) -> Result<(), Error> {
-    let again = i64::try_from(LONGEST_LEASE.as_millis()).unwrap_or(i64::MAX);
-    doors.catalog.put_removal(job, doors.clock.now_ms().saturating_add(again)).await?;
+    put_removal(doors, job).await?;
     let blobs = doors.blobs.delete_prefix(&manifest::prefix(job)).await?;
     doors.catalog.forget(job).await?;
     tracing::info!(%job, blobs, topic = JobDeleted::TOPIC, "removed a deleted job");
     Ok(())
 }
 
-/// A worker that did not hear of the deletion may have written for a while: removes its leftovers, when they are due.
+async fn put_removal(doors: &Doors, job: JobId) -> Result<(), Error> {
+    let again = i64::try_from(LONGEST_LEASE.as_millis()).unwrap_or(i64::MAX);
+    Ok(doors.catalog.put_removal(job, doors.clock.now_ms().saturating_add(again)).await?)
+}
+
+/// Removes everything of a job but the upload itself, which stays for whoever wants to know why it failed; answers how
+/// many blobs there were.
+async fn remove_output(doors: &Doors, job: JobId) -> Result<u64, Error> {
+    let source = source_key(job);
+    let mut removed = 0;
+    for blob in doors.blobs.list(&manifest::prefix(job)).await? {
+        if blob.key != source {
+            doors.blobs.delete(&blob.key).await?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// A worker that did not hear of the end may have written for a while: removes its leftovers, when they are due.
 async fn remove_again(doors: &Doors, shutdown: &CancellationToken) {
     loop {
         if let Err(error) = remove_due(doors).await {
             metrics::door_failed("remove");
-            tracing::warn!(error = chain(&error), "leftovers of deleted jobs stay for now");
+            tracing::warn!(error = chain(&error), "leftovers of ended jobs stay for now");
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -197,10 +225,15 @@ async fn remove_due(doors: &Doors) -> Result<usize, Error> {
     loop {
         let due = doors.catalog.due_removals(doors.clock.now_ms(), REMOVALS).await?;
         for job in &due {
-            let blobs = doors.blobs.delete_prefix(&manifest::prefix(*job)).await?;
-            doors.catalog.forget(*job).await?;
+            let row = doors.catalog.job(*job).await?.map(|found| found.row);
+            let blobs = if row.is_none_or(|row| row.deleted) {
+                doors.catalog.forget(*job).await?;
+                doors.blobs.delete_prefix(&manifest::prefix(*job)).await?
+            } else {
+                remove_output(doors, *job).await?
+            };
             doors.catalog.clear_removal(*job).await?;
-            tracing::debug!(%job, blobs, "removed what was left of a deleted job");
+            tracing::debug!(%job, blobs, "removed what was left of a job");
         }
         removed += due.len();
         if due.len() < REMOVALS {
