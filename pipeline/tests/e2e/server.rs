@@ -1,0 +1,76 @@
+//! A running `streamforge up`.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Longest time from the start of the process to the line that names its address.
+const START: Duration = Duration::from_secs(60);
+
+/// One server process; dropped, it dies at once.
+pub struct Server {
+    child: Child,
+    /// Address without a slash at the end.
+    pub url: String,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts every role on `data` and waits until it says where it serves.
+    pub async fn start(data: &Path) -> Self {
+        let log = data.with_extension("log");
+        let errors = std::fs::File::options().create(true).append(true).open(&log).expect("open the server's log");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_streamforge"))
+            .args(["up", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("start streamforge");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped output")).lines();
+        let url = timeout(START, async {
+            while let Some(line) = lines.next_line().await.expect("read the server's output") {
+                if let Some((_, address)) = line.split_once("serves at ") {
+                    return Some(address.trim().trim_end_matches('/').to_owned());
+                }
+            }
+            None
+        })
+        .await;
+        let Ok(Some(url)) = url else {
+            panic!("streamforge up did not say where it serves; its log:\n{}", tail(&log));
+        };
+        // The pipe must stay empty, or the server would wait for a reader.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { child, url, log }
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("kill streamforge");
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The last lines of the server's log.
+    pub fn log_tail(&self) -> String {
+        tail(&self.log)
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
