@@ -11,7 +11,8 @@ use super::{assert_failure, run, stderr, streamforge};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Up {
-    child: Child,
+    /// Until it has ended.
+    child: Option<Child>,
     url: String,
     ops: String,
 }
@@ -29,24 +30,34 @@ fn up(folder: &tempfile::TempDir, more: &[&str]) -> Up {
     };
     let (url, ops) = (said("StreamForge serves at "), said("Metrics and health at "));
     match (url, ops) {
-        (Some(url), Some(ops)) => Up { child, url, ops },
+        (Some(url), Some(ops)) => Up { child: Some(child), url, ops },
         _ => panic!("up did not serve: {}", stderr(&child.wait_with_output().unwrap())),
     }
 }
 
 impl Up {
     fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        let pid = rustix::process::Pid::from_raw(self.child.as_ref().unwrap().id().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     fn ended(mut self) -> Output {
         let began = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
+        while self.child.as_mut().unwrap().try_wait().unwrap().is_none() {
             assert!(began.elapsed() < PATIENCE, "up does not end");
             std::thread::sleep(Duration::from_millis(20));
         }
-        self.child.wait_with_output().unwrap()
+        self.child.take().unwrap().wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Up {
+    /// A test that fails leaves no server behind.
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
