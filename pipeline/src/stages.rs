@@ -28,7 +28,7 @@ impl From<blobs::Error> for StageError {
             blobs::Error::NotFound(_) => Self::reject("missing_source", message),
             blobs::Error::Foreign { .. } => Self::reject("foreign_claim", message),
             blobs::Error::Mismatch { .. } => Self::reject("claim_mismatch", message),
-            blobs::Error::Full => Self::retry("blobs_full", message),
+            blobs::Error::Full | blobs::Error::Store { .. } => Self::door("use the blob store", &error),
             _ => Self::retry("blobs_failed", message),
         }
     }
@@ -36,7 +36,7 @@ impl From<blobs::Error> for StageError {
 
 impl From<connectors::catalog::Error> for StageError {
     fn from(error: connectors::catalog::Error) -> Self {
-        Self::retry("catalog_failed", chain(&error))
+        Self::door("use the catalog", &error)
     }
 }
 

@@ -9,6 +9,7 @@ use schemas::manifest;
 
 use super::{next_output, open_source, wrong_answer};
 use crate::media::{AudioTask, Code, Encoded, Engine, Output, RECIPE, Request, Response, VideoTask};
+use crate::metrics;
 use crate::stage::{Context, Report, Stage, StageError, Unit};
 
 /// Encodes chunks.
@@ -59,6 +60,12 @@ impl<E: Engine> Stage for Transcode<E> {
                 format!("the chunk wants recipe {}, this worker has {RECIPE}", event.recipe),
             ));
         }
+        // The result of an attempt whose commit was lost is on record: say it again instead of encoding again.
+        if let Some(done) = cx.doors.catalog.chunk(event.job, event.index).await?.filter(|done| done.task == event.task)
+        {
+            metrics::chunk_redone();
+            return Ok(vec![done]);
+        }
         let began = Instant::now();
         let (encoded, claims, warnings) = match self.encode(&event, cx).await {
             Ok((encoded, claims)) => (encoded, claims, Vec::new()),
@@ -69,7 +76,8 @@ impl<E: Engine> Stage for Transcode<E> {
             }
             Err(error) => return Err(error),
         };
-        let renditions = qualities(&event)
+        metrics::chunk_encoded(if event.kind == ChunkKind::Audio { "audio" } else { "video" }, encoded.frames_in);
+        let renditions: Vec<ChunkRendition> = qualities(&event)
             .zip(encoded.renditions)
             .zip(claims)
             .map(|((quality, made), blob)| ChunkRendition {
