@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use crate::client::Api;
 use crate::clip;
 use crate::measure::measure;
+use crate::playback;
 use crate::refusals::{Fate, fate};
 use crate::server::Server;
 
@@ -77,8 +78,10 @@ fn name_of(file: &Path) -> String {
 /// Every real clip plays with as many pictures as a decoder presents; only one without pictures is refused.
 async fn play(api: &Api, file: PathBuf) -> (String, Result<String, String>) {
     let name = name_of(&file);
-    let has_pictures = !name.contains("audio_only");
     let outcome = async {
+        let probed = playback::probe(&file.display().to_string()).await?;
+        let has_pictures =
+            probed["streams"].as_array().into_iter().flatten().any(|stream| stream["codec_type"] == "video");
         let upload = api.upload(&file).await?;
         let job = api.end(&upload.id, Duration::from_secs(400)).await?;
         let wall = upload.since.elapsed().as_secs_f64();
