@@ -25,7 +25,8 @@ pub struct Settings {
     pub max_attempts: u32,
     /// Attempts at one event that may begin without ever ending, because the process died.
     ///
-    /// More than `max_attempts`: a process also dies of restarts and power cuts, and takes innocent work with it.
+    /// Far more than `max_attempts`: media runs in a process of its own, whose crash is an ordinary failed attempt; what
+    /// is left are restarts and power cuts, which take innocent work with them.
     pub max_crashes: u32,
     /// Waits between attempts.
     pub backoff: Backoff,
@@ -60,7 +61,7 @@ impl Settings {
             grace: Duration::from_secs(20),
             settle: Duration::from_secs(5),
             max_attempts: 3,
-            max_crashes: 8,
+            max_crashes: 32,
             backoff: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(30) },
             door_backoff: Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(10) },
             read_ahead: 4096,

@@ -159,7 +159,8 @@ fn warnings(chunks: &[ChunkTranscoded]) -> Vec<String> {
     let mut warnings: Vec<String> = Vec::new();
     let damaged: u64 = chunks.iter().map(|chunk| chunk.damaged).sum();
     if damaged > 0 {
-        warnings.push(format!("{damaged} damaged parts of the source were concealed"));
+        let parts = if damaged == 1 { "part of the source was" } else { "parts of the source were" };
+        warnings.push(format!("{damaged} damaged {parts} concealed"));
     }
     for warning in chunks.iter().flat_map(|chunk| &chunk.warnings) {
         if !warnings.contains(warning) {
