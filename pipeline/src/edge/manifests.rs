@@ -1,8 +1,11 @@
-//! Manifests as the edge reads them: the final one kept in memory, the growing one only for a moment.
+//! Manifests as the edge reads them: the final one is kept in memory, the growing one is read each time.
+//!
+//! Whoever hears that a job is ready asks for its files at once; a growing manifest that is remembered even for a moment
+//! would then refuse them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use connectors::{Blobs, blobs};
 use schemas::JobId;
@@ -11,9 +14,6 @@ use schemas::manifest::{self, Manifest};
 /// Most manifests in memory; a manifest of a two-hour film is a few hundred kilobytes.
 const CAPACITY: usize = 128;
 
-/// How long a growing manifest, or the absence of any, is believed without asking again.
-const FRESH_FOR: Duration = Duration::from_millis(300);
-
 /// Reads manifests, and remembers the last ones.
 pub struct Manifests {
     blobs: Blobs,
@@ -21,8 +21,7 @@ pub struct Manifests {
 }
 
 struct Kept {
-    manifest: Option<Arc<Manifest>>,
-    read_at: Instant,
+    manifest: Arc<Manifest>,
     used_at: Instant,
 }
 
@@ -52,7 +51,7 @@ impl Manifests {
     /// The newest manifest of `job`; absent when nothing of it can be played.
     pub async fn of(&self, job: JobId) -> Result<Option<Arc<Manifest>>, Error> {
         if let Some(known) = self.remembered(job) {
-            return Ok(known);
+            return Ok(Some(known));
         }
         // The growing one goes away when the final one is there: whoever looks in between looks again.
         let mut found = None;
@@ -62,7 +61,9 @@ impl Manifests {
                 break;
             }
         }
-        self.remember(job, found.clone());
+        if let Some(whole) = found.as_ref().filter(|manifest| manifest.complete) {
+            self.remember(job, Arc::clone(whole));
+        }
         Ok(found)
     }
 
@@ -71,18 +72,14 @@ impl Manifests {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
     }
 
-    fn remembered(&self, job: JobId) -> Option<Option<Arc<Manifest>>> {
+    fn remembered(&self, job: JobId) -> Option<Arc<Manifest>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = kept.get_mut(&job)?;
-        let is_final = entry.manifest.as_ref().is_some_and(|manifest| manifest.complete);
-        if !is_final && entry.read_at.elapsed() > FRESH_FOR {
-            return None;
-        }
         entry.used_at = Instant::now();
-        Some(entry.manifest.clone())
+        Some(Arc::clone(&entry.manifest))
     }
 
-    fn remember(&self, job: JobId, manifest: Option<Arc<Manifest>>) {
+    fn remember(&self, job: JobId, manifest: Arc<Manifest>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= CAPACITY
             && !kept.contains_key(&job)
@@ -90,8 +87,7 @@ impl Manifests {
         {
             kept.remove(&oldest);
         }
-        let now = Instant::now();
-        kept.insert(job, Kept { manifest, read_at: now, used_at: now });
+        kept.insert(job, Kept { manifest, used_at: Instant::now() });
     }
 
     async fn read(&self, job: JobId, key: &str) -> Result<Option<Manifest>, Error> {
@@ -100,5 +96,27 @@ impl Manifests {
             Err(blobs::Error::NotFound(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(job: JobId, complete: bool) -> Vec<u8> {
+        let manifest = Manifest { job, complete, playable_at: 0, written_at: 0, renditions: Vec::new(), audio: None };
+        serde_json::to_vec(&manifest).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_final_manifest_shows_at_once() {
+        let blobs = Blobs::in_memory();
+        let manifests = Manifests::new(blobs.clone());
+        let job = JobId::from_parts(1, 1);
+        assert!(manifests.of(job).await.unwrap().is_none());
+        blobs.put(&manifest::live_key(job), written(job, false).into()).await.unwrap();
+        assert!(!manifests.of(job).await.unwrap().unwrap().complete);
+        blobs.put(&manifest::key(job), written(job, true).into()).await.unwrap();
+        assert!(manifests.of(job).await.unwrap().unwrap().complete);
     }
 }

@@ -195,7 +195,7 @@ fn orphans(data: &Path, kills: &BTreeMap<String, usize>) -> Vec<String> {
     }
     let is_orphan = |file: &Path| {
         let is_job = jobs.iter().any(|job| file.starts_with(blobs.join("jobs").join(job)));
-        !known.contains(file) && !(is_job && is_source(file))
+        !(known.contains(file) || is_job && is_source(file))
     };
     let files = files_below(&blobs);
     println!("{} files in the blob store for {} jobs", files.len(), jobs.len());
