@@ -70,9 +70,17 @@ pub(super) fn load(database: &Database) -> Result<Contents, Fault> {
         let row: TopicRow = serde_json::from_slice(row.value())?;
         contents.topics.push(row.named(name.value()));
     }
-    for entry in transaction.open_table(ENDS)?.iter()? {
-        let (place, row) = entry?;
-        contents.ends.push((place.value(), Ends::from_row(row.value())));
+    let (saved, records) = (transaction.open_table(ENDS)?, transaction.open_table(RECORDS)?);
+    for place in contents.topics.iter().flat_map(Topic::places) {
+        let mut ends = saved.get(place)?.map_or_else(Ends::default, |row| Ends::from_row(row.value()));
+        // Ends are saved now and then; records after that speak for themselves.
+        for entry in records.range((place.0, place.1, ends.next)..=(place.0, place.1, i64::MAX))? {
+            let (key, stored) = entry?;
+            ends.next = key.value().2 + 1;
+            ends.bytes += stored.value().len() as u64;
+            ends.last_ms = timestamp(stored.value())?;
+        }
+        contents.ends.push((place, ends));
     }
     for entry in transaction.open_table(COMMITTED)?.iter()? {
         let (key, offset) = entry?;

@@ -1,6 +1,6 @@
 //! Everything that changes the log, one transaction at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -87,10 +87,19 @@ pub(super) struct Commit {
     pub(super) offset: i64,
 }
 
+/// The ends of partitions are saved with every so many transactions; opening finds the rest by looking at the records.
+///
+/// Each table that a transaction touches costs pages in its flush, and appends are all about that flush.
+const SAVE_ENDS_EVERY: u32 = 256;
+
 /// The writing side of the log.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     staged: Staged,
+    /// Partitions whose ends have moved since they were saved.
+    unsaved: HashSet<Place>,
+    /// Transactions since ends were saved.
+    transactions: u32,
 }
 
 /// What readers get to see after the commit.
@@ -98,6 +107,8 @@ pub(super) struct Writer {
 struct Staged {
     topics: HashMap<String, Arc<Topic>>,
     ends: HashMap<Place, Ends>,
+    /// Partitions that lose records: their ends must be saved along, or an empty partition would begin at zero again.
+    dropped: Vec<Place>,
     /// Records as they are stored, on their way into the table.
     stored: Vec<((u32, u32, i64), Vec<u8>)>,
     fresh: Vec<(Place, Record)>,
@@ -108,7 +119,7 @@ type Records<'t> = Table<'t, (u32, u32, i64), &'static [u8]>;
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, staged: Staged::default() }
+        Self { shared, staged: Staged::default(), unsaved: HashSet::new(), transactions: 0 }
     }
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, Error> {
@@ -232,6 +243,26 @@ impl Writer {
         if after.first > before.first {
             table.retain_in((place.0, place.1, before.first)..(place.0, place.1, after.first), |_, _| false)?;
             self.staged.ends.insert(place, after);
+            self.staged.dropped.push(place);
+        }
+        Ok(())
+    }
+
+    fn save_ends(&mut self, transaction: &WriteTransaction) -> Result<(), Fault> {
+        self.unsaved.extend(self.staged.ends.keys());
+        self.transactions += 1;
+        let due: Vec<Place> = if self.transactions >= SAVE_ENDS_EVERY {
+            self.transactions = 0;
+            self.unsaved.drain().collect()
+        } else {
+            self.staged.dropped.clone()
+        };
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut table = transaction.open_table(ENDS)?;
+        for place in due {
+            table.insert(place, self.ends(place).row())?;
         }
         Ok(())
     }
@@ -308,13 +339,7 @@ impl Batch for Writer {
             }
         }
         drop(table);
-        if !self.staged.ends.is_empty() {
-            let mut table = transaction.open_table(ENDS)?;
-            for (place, ends) in &self.staged.ends {
-                table.insert(*place, ends.row())?;
-            }
-        }
-        Ok(())
+        self.save_ends(transaction)
     }
 
     fn reload(&mut self, database: &Database) -> Result<(), Fault> {
