@@ -60,11 +60,11 @@ impl<E: Engine> Stage for Transcode<E> {
                 format!("the chunk wants recipe {}, this worker has {RECIPE}", event.recipe),
             ));
         }
-        // The result of an attempt whose commit was lost is on record: say it again instead of encoding again.
-        if let Some(done) = cx.doors.catalog.chunk(event.job, event.index).await?.filter(|done| done.task == event.task)
-        {
+        // The row is stitch's own: it has the event of an earlier attempt whose commit was lost, or of a twin of this one.
+        let known = cx.doors.catalog.chunk(event.job, event.index).await?;
+        if known.is_some_and(|known| known.task == event.task) {
             metrics::chunk_redone();
-            return Ok(vec![done]);
+            return Ok(Vec::new());
         }
         let began = Instant::now();
         let (encoded, claims, warnings) = match self.encode(&event, cx).await {
