@@ -103,13 +103,7 @@ impl StageError {
 
     /// A door failed, not the event: the runner tries again for as long as that lasts and counts no attempt.
     pub fn door(doing: &str, error: &dyn std::error::Error) -> Self {
-        let mut message = format!("{doing}: {error}");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            message.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        Self::Retry(Cause { code: Self::DOOR, message })
+        Self::Retry(Cause { code: Self::DOOR, message: format!("{doing}: {}", chain(error)) })
     }
 
     /// Code of a [`StageError::door`].
@@ -121,6 +115,17 @@ impl StageError {
             Self::Retry(cause) | Self::Reject(cause) | Self::Stop(cause) => cause,
         }
     }
+}
+
+/// An error with everything that caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
 
 /// A stable word and a sentence.

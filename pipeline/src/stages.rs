@@ -4,7 +4,7 @@ use connectors::blobs;
 use schemas::Claim;
 
 use crate::media::{Error as MediaError, Output, Response, Run};
-use crate::stage::{Context, StageError};
+use crate::stage::{Context, StageError, chain};
 
 pub mod probe;
 pub mod split;
@@ -38,17 +38,6 @@ impl From<connectors::catalog::Error> for StageError {
     fn from(error: connectors::catalog::Error) -> Self {
         Self::door("use the catalog", &error)
     }
-}
-
-/// An error with everything that caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Opens the source of a job as a local file that can be handed to a media process.

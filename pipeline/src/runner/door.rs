@@ -8,17 +8,7 @@ use tokio::time::{Duration, sleep, timeout};
 use super::backoff::Backoff;
 use super::task::{Stops, Why};
 use crate::metrics;
-
-/// An error with everything that caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
-}
+pub(super) use crate::stage::chain;
 
 /// Calls until it succeeds or `stops` says that it must not any more.
 pub(super) async fn insist<T, E, F>(
