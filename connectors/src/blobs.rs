@@ -3,6 +3,7 @@
 //! A store in a folder of this machine reads and writes the files itself: pieces are large, the disk is kept busy while
 //! bytes still arrive, and a file gets its final name only when it is durable.
 
+use std::io::{Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,6 +74,9 @@ pub enum Error {
     },
 }
 
+/// Address of a store in memory.
+const MEMORY: &str = "memory://blobs";
+
 /// The blob store. Cheap to clone.
 #[derive(Clone)]
 pub struct Blobs {
@@ -107,7 +111,12 @@ impl Blobs {
 
     /// A store that is gone with the process.
     pub fn in_memory() -> Self {
-        Self { store: Arc::new(object_store::memory::InMemory::new()), folder: None, uri: "memory://blobs".into() }
+        Self { store: Arc::new(object_store::memory::InMemory::new()), folder: None, uri: MEMORY.into() }
+    }
+
+    /// A store in memory behind `store`, such as one that fails on purpose.
+    pub fn in_memory_behind(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, ..Self::in_memory() }
     }
 
     /// Address of the store.
@@ -131,12 +140,28 @@ impl Blobs {
         self.folder.as_ref().map(|folder| folder.path(key))
     }
 
-    /// Opens the local file behind `key` for reading; absent for stores elsewhere.
+    /// Opens the local file behind `key` for reading; absent for stores elsewhere. A store in memory gives a copy.
     pub async fn open_file(&self, key: &str) -> Result<Option<std::fs::File>, Error> {
         key::check(key)?;
-        let Some(folder) = self.folder.clone() else { return Ok(None) };
+        let Some(folder) = self.folder.clone() else {
+            return if *self.uri == *MEMORY { self.copy_out(key).await.map(Some) } else { Ok(None) };
+        };
         let owned = key.to_owned();
         blocking("open", key, move || folder.open_blob(&owned).map(|(file, _)| Some(file))).await
+    }
+
+    /// An anonymous file in memory with the bytes of `key`.
+    async fn copy_out(&self, key: &str) -> Result<std::fs::File, Error> {
+        let bytes = self.read(key).await?;
+        let copy = || {
+            let mut file = std::fs::File::from(rustix::fs::memfd_create("blob", rustix::fs::MemfdFlags::CLOEXEC)?);
+            file.write_all(&bytes)?;
+            file.rewind()?;
+            Ok(file)
+        };
+        let failed =
+            |source: std::io::Error| Error::Store { doing: "open", key: key.to_owned(), source: source.into() };
+        copy().map_err(failed)
     }
 
     /// Writes a whole blob; one of the same name is replaced. Durable when it answers.

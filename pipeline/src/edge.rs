@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::Doors;
+use schemas::JobId;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub is_alone: bool,
     /// How long requests may go on after a shutdown was asked for.
     pub grace: Duration,
+    /// Names the job of an upload that begins at so many milliseconds since the Unix epoch; unique among all edges.
+    pub new_job: fn(u64) -> JobId,
 }
 
 impl Default for Settings {
@@ -72,6 +75,7 @@ impl Default for Settings {
             owner: format!("edge-{}-{:08x}", std::process::id(), rand::random::<u32>()),
             is_alone: true,
             grace: Duration::from_secs(20),
+            new_job: |unix_ms| JobId::from_parts(unix_ms, rand::random()),
         }
     }
 }

@@ -7,7 +7,6 @@
 //! - `watch`: cancelled and deleted jobs; `jobs`: which of them have work here
 //! - `progress`, `heartbeat`, [`status`]: what others see
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use connectors::Doors;
@@ -165,6 +164,7 @@ async fn drain(
     let mut waiting = true;
     loop {
         tokio::select! {
+            biased;
             () = &mut grace, if waiting => waiting = false,
             ended = intakes.join_next() => match ended {
                 Some(Ok(())) => {}
@@ -206,7 +206,7 @@ impl House {
     fn build(runner: &Runner, stages: Vec<Arc<dyn AnyStage>>) -> Self {
         let settings = &runner.settings;
         let shared_slots = Arc::new(Pool::new(settings.slots));
-        let mut pools = HashMap::new();
+        let mut pools: Vec<Arc<Pool>> = Vec::new();
         let stations: Vec<_> = stages
             .into_iter()
             .map(|stage| {
@@ -215,7 +215,9 @@ impl House {
                     (true, Lane::Express) => Arc::new(Pool::new(settings.express_slots)),
                     (false, _) => Arc::new(Pool::new(settings.light_slots)),
                 };
-                pools.insert(Arc::as_ptr(&pool), Arc::clone(&pool));
+                if !pools.iter().any(|known| Arc::ptr_eq(known, &pool)) {
+                    pools.push(Arc::clone(&pool));
+                }
                 runner.status.set(stage.name(), StageStatus::Joining);
                 metrics::stage_stopped(stage.name(), false);
                 Station::new(stage, pool)
@@ -227,7 +229,7 @@ impl House {
             settings: settings.clone(),
             status: Arc::clone(&runner.status),
             jobs: jobs::Jobs::default(),
-            pools: pools.into_values().collect(),
+            pools,
             progress: sender,
             hard: CancellationToken::new(),
         };

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use connectors::log::{From, Record, Tailed};
 use connectors::{Doors, catalog, log};
@@ -17,6 +17,7 @@ use schemas::event::{Event, JobDeleted, JobProgress};
 use schemas::job::{JobEvent, JobRow, Live, StatusView};
 use schemas::wire;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::events;
@@ -152,6 +153,7 @@ impl Board {
     pub async fn follow(&self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let read = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
                 read = self.read() => read,
             };
@@ -159,6 +161,7 @@ impl Board {
                 tracing::warn!(error = super::problem::chain(&error), "the board cannot read progress");
             }
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(RETRY_AFTER) => {}
             }

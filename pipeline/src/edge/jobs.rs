@@ -64,7 +64,7 @@ impl Edge {
     }
 
     /// `POST /api/jobs/{id}/cancel`: twice is fine; a job that ended otherwise stays as it is.
-    pub(super) async fn cancel(&self, job: JobId) -> Answer {
+    pub async fn cancel(&self, job: JobId) -> Answer {
         let (row, live) = self.known(job).await?;
         match row.state() {
             State::Cancelled => return Ok(accepted(&StatusView::of(&row, &live))),
@@ -83,7 +83,7 @@ impl Edge {
     }
 
     /// `DELETE /api/jobs/{id}`: twice is fine.
-    pub(super) async fn delete(&self, job: JobId) -> Answer {
+    pub async fn delete(&self, job: JobId) -> Answer {
         let answer = || accepted(&json!({ "id": job, "deleted": true }));
         match self.doors.catalog.job(job).await? {
             Some(found) if found.row.deleted => return Ok(answer()),

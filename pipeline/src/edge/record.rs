@@ -69,6 +69,7 @@ pub async fn fold(doors: &Doors, group: &str, shutdown: &CancellationToken) {
         }
         wait = if did_something { BACKOFF.0 } else { (wait * 2).min(BACKOFF.1) };
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
@@ -84,6 +85,7 @@ async fn follow(
     let mut consumer = doors.log.join(group, &JobEvent::TOPICS).await?;
     loop {
         let delivery = tokio::select! {
+            biased;
             () = shutdown.cancelled() => return Ok(()),
             delivery = consumer.next() => delivery?,
         };
@@ -213,6 +215,7 @@ async fn remove_again(doors: &Doors, shutdown: &CancellationToken) {
             tracing::warn!(error = chain(&error), "leftovers of ended jobs stay for now");
         }
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(REMOVALS_EVERY) => {}
         }

@@ -63,6 +63,7 @@ impl Sweeper {
                 tracing::warn!(error = chain(&error), "sweeping stopped; it goes on later");
             }
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }

@@ -109,7 +109,10 @@ impl Edge {
     }
 
     /// Takes the file in `bytes`, called `name`.
-    async fn store<S, E>(&self, name: &str, bytes: &mut S) -> Result<JobRow, Problem>
+    ///
+    /// When it answers, the bytes are durable and the log has the event; a problem that names a job says that the
+    /// sweeper brings it to its end.
+    pub async fn store<S, E>(&self, name: &str, bytes: &mut S) -> Result<JobRow, Problem>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
         E: std::error::Error + 'static,
@@ -124,7 +127,7 @@ impl Edge {
             ));
         }
         let now_ms = self.doors.clock.now_ms();
-        let job = JobId::from_parts(u64::try_from(now_ms).unwrap_or(0), rand::random());
+        let job = (self.settings.new_job)(u64::try_from(now_ms).unwrap_or(0));
         let mut intent = UploadIntent { job, owner: self.settings.owner.clone(), touched_at: now_ms, event: None };
         self.doors.catalog.put_upload(&intent).await?;
         let claim = match self.write(job, &mut intent, head, is_all, bytes).await {

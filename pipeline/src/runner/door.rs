@@ -27,6 +27,8 @@ where
             return Err(why);
         }
         let error = tokio::select! {
+            // What the door has answered counts, whatever has happened meanwhile.
+            biased;
             result = call() => match result {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -37,6 +39,7 @@ where
         metrics::door_failed(doing);
         tracing::warn!(doing, failures, error = chain(&error), "a door does not answer: trying again");
         tokio::select! {
+            biased;
             () = sleep(backoff.wait(failures)) => {}
             why = stops.any() => return Err(why),
         }

@@ -48,6 +48,7 @@ pub(super) async fn drive(shared: &Arc<Shared>, mut task: Task) {
             // Waits without a slot. A call-off ends the wait: what follows from it is decided in the next turn.
             tokio::spawn(async move {
                 tokio::select! {
+                    biased;
                     () = sleep(wait) => {}
                     _ = task.stops.any() => {}
                 }

@@ -93,6 +93,7 @@ pub(super) async fn sample_storage(shared: Arc<Shared>, over: CancellationToken)
             _ = ticks.tick() => {}
         }
         tokio::select! {
+            biased;
             () = over.cancelled() => return,
             usage = shared.doors.blobs.usage() => match usage {
                 Ok(bytes) => metrics::storage(bytes),

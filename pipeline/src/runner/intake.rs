@@ -2,7 +2,7 @@
 //!
 //! It alone owns the consumer. Work that is over reports here; commits are batched and contiguous.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use connectors::log::{Consumer, Delivery, Error, Record, TopicPartition};
@@ -25,7 +25,7 @@ pub(super) struct Intake {
     finished: mpsc::UnboundedReceiver<Finished>,
     shutdown: CancellationToken,
     offsets: Offsets,
-    owned: HashMap<TopicPartition, Arc<Assignment>>,
+    owned: BTreeMap<TopicPartition, Arc<Assignment>>,
     /// Records in hand before deliveries pause.
     read_ahead: usize,
     paused: bool,
@@ -57,7 +57,7 @@ impl Intake {
             finished,
             shutdown,
             offsets: Offsets::default(),
-            owned: HashMap::new(),
+            owned: BTreeMap::new(),
             read_ahead,
             paused: false,
             closed: false,
@@ -112,6 +112,7 @@ impl Intake {
                     metrics::door_failed("join a group");
                     tracing::warn!(group, failures, error = chain(&error), "cannot join the group: trying again");
                     tokio::select! {
+                        biased;
                         () = sleep(self.shared.settings.door_backoff.wait(failures)) => {}
                         () = self.shutdown.cancelled() => {}
                         () = self.station.closing.cancelled() => {}
@@ -125,16 +126,18 @@ impl Intake {
     async fn consume(&mut self, consumer: &mut dyn Consumer) -> bool {
         loop {
             tokio::select! {
+                // A commit that is due and work that is over come before more work.
+                biased;
                 () = self.shutdown.cancelled(), if !self.closed => self.close(consumer),
                 () = self.station.closing.cancelled(), if !self.closed => self.close(consumer),
                 () = self.station.in_flight.wait(), if self.closed => return false,
-                Some(finished) = self.finished.recv() => self.note(finished, consumer),
                 () = sleep_until(self.commit_at.unwrap_or_else(Instant::now)), if self.commit_at.is_some() => {
                     self.commit(consumer).await;
                 }
                 () = sleep_until(self.poll_at.unwrap_or_else(Instant::now)), if self.poll_at.is_some() => {
                     self.poll_at = None;
                 }
+                Some(finished) = self.finished.recv() => self.note(finished, consumer),
                 delivery = consumer.next(), if self.poll_at.is_none() => match delivery {
                     Ok(delivery) => {
                         self.poll_failures = 0;

@@ -3,14 +3,15 @@
 //! Pure bookkeeping. Work finishes in any order; a group's committed offset says "everything before this is done", so
 //! it moves only as far as the finished records reach without a hole. Offsets of a partition ascend, perhaps with gaps.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use connectors::log::TopicPartition;
 
 /// Delivered, finished and committed offsets of all partitions that one consumer owns.
 #[derive(Debug, Default)]
 pub struct Offsets {
-    partitions: HashMap<TopicPartition, Partition>,
+    /// In order, so that what follows from it happens in the same order each time.
+    partitions: BTreeMap<TopicPartition, Partition>,
 }
 
 #[derive(Debug)]
@@ -83,6 +84,8 @@ impl Offsets {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -72,6 +72,7 @@ impl Stops {
                 return why;
             }
             tokio::select! {
+                biased;
                 () = self.lost.cancelled() => {}
                 () = self.hard.cancelled() => {}
                 () = async {

@@ -59,6 +59,7 @@ pub(super) async fn open(shared: &Shared, shutdown: &CancellationToken) -> Optio
         metrics::door_failed("watch for cancelled jobs");
         tracing::warn!(failures, error = chain(&error), "cannot watch for cancelled jobs: trying again");
         tokio::select! {
+            biased;
             () = sleep(shared.settings.door_backoff.wait(failures)) => {}
             () = shutdown.cancelled() => return None,
         }
@@ -101,6 +102,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut reader: Box<dyn Reader>, over: 
                 metrics::door_failed("watch for cancelled jobs");
                 tracing::warn!(failures, error = chain(&error), "cannot watch for cancelled jobs: trying again");
                 tokio::select! {
+                    biased;
                     () = sleep(shared.settings.door_backoff.wait(failures)) => {}
                     () = over.cancelled() => return,
                 }

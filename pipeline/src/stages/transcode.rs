@@ -1,11 +1,12 @@
 //! `chunk.cut` -> `chunk.transcoded`: one time range, decoded once, encoded for every rung.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use connectors::blobs::Writer;
 use schemas::Claim;
 use schemas::event::{ChunkCut, ChunkKind, ChunkRendition, ChunkTranscoded};
 use schemas::manifest;
+use tokio::time::Instant;
 
 use super::{next_output, open_source, wrong_answer};
 use crate::media::{AudioTask, Code, Encoded, Engine, Output, RECIPE, Request, Response, VideoTask};

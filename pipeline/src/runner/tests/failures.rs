@@ -34,7 +34,7 @@ async fn what_fails_for_a_while_is_tried_again_and_others_use_the_slot_meanwhile
             }
         }
     });
-    let wait = Backoff { base: Duration::from_secs(1000), cap: Duration::from_secs(1000) };
+    let wait = Backoff::new(Duration::from_secs(1000), Duration::from_secs(1000));
     let bench = Bench::tuned(&[&stage], |settings| (settings.light_slots, settings.backoff) = (1, wait));
     bench.log.deliver("split", vec![work(0, 0, job(1), 0), work(0, 1, job(1), 1)]);
     bench.until_committed("split", 0, 2).await;
