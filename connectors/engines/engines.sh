@@ -17,7 +17,7 @@ engines_help() {
 ./dev engines down [--data DIR] [ENGINE...]                stop with SIGTERM, and wait
 ./dev engines kill [--data DIR] ENGINE...                  stop with SIGKILL, as a crash would
 ./dev engines status [--data DIR]                          address, pid, memory and health of each; 1 unless all are well
-./dev engines env [--data DIR]                             what to export to run tests and the pipeline on them
+./dev engines env [--data DIR] [tests|pipeline]            what to export so that tests or the pipeline use them
 
 Engines: kafka cassandra seaweedfs prometheus; all of them when none is named. DIR is .dev/engines, or what
 STREAMFORGE_ENGINES_DATA says. Two folders are two sets of engines. A port that is taken is replaced by a free one;
@@ -68,11 +68,16 @@ choose_ports() {
         if [ -z "$first" ] && $free_ports; then
             first=$((20000 + RANDOM % 8000))
         fi
+        # Nobody listens on PROXY, so that it is taken cannot be seen; it goes with its listener.
+        if [ "$name" = PROXY ] && [ "${port[PROXIED]}" != 19094 ] && [ -z "$first" ]; then
+            first=$((20000 + RANDOM % 8000))
+        fi
         number=${first:-${pair#*=}} first=${first:-${pair#*=}}
         while listens "$number" || is_given "$name" "$number"; do
             number=$((20000 + RANDOM % 8000))
         done
-        [ "$number" = "$first" ] || say "$1: port $first is taken, using $number"
+        # Of the ports that only the engine itself uses nobody wants to know.
+        [ "$number" = "$first" ] || [[ ! $name =~ ^(KAFKA|CQL|S3|PROMETHEUS)$ ]] || say "$1: port $first is taken, using $number"
         port[$name]=$number
     done
 }
@@ -330,7 +335,11 @@ engines_test_env() {
 
 # What the pipeline needs to run on the engines.
 engines_run_env() {
+    local name pid
     load_ports
+    for name in kafka cassandra seaweedfs; do
+        runs "$name" || stop "$name does not run" "./dev engines up"
+    done
     cat <<ENV
 export STREAMFORGE_LOG=kafka://127.0.0.1:${port[KAFKA]}
 export STREAMFORGE_CATALOG=scylla://127.0.0.1:${port[CQL]}/streamforge
@@ -359,6 +368,7 @@ engines() {
         --data=*) engines_data=${1#--data=} ;;
         --free-ports) free_ports=true ;;
         kafka | cassandra | seaweedfs | prometheus) names+=("$1") ;;
+        tests | pipeline) [ "$action" = env ] && names+=("$1") || wrong_usage "\`$1\` belongs to ./dev engines env" ;;
         *) wrong_usage "./dev engines $action does not know \`$1\`" ;;
         esac
         shift
@@ -382,12 +392,8 @@ engines() {
         ;;
     status) engines_status ;;
     env)
-        load_ports
-        for name in KAFKA CQL S3; do
-            [ -n "${port[$name]-}" ] || stop "not all engines have been started" "./dev engines up"
-        done
-        engines_test_env
-        engines_run_env
+        [ "${names[*]}" = pipeline ] || engines_test_env
+        [ "${names[*]}" = tests ] || engines_run_env
         ;;
     help | --help | -h) engines_help ;;
     *) wrong_usage "there is no command \`engines $action\`" ;;

@@ -46,10 +46,14 @@ pub const KEYS: [Key; 12] = [
 /// Variables with the prefix of settings that say something else.
 const OTHER_VARIABLES: [&str; 2] = ["STREAMFORGE_SERVER", super::FILE_VARIABLE];
 
+/// Beginnings of variables that are for the tests and for the script that runs engines.
+const OTHER_PREFIXES: [&str; 2] = ["STREAMFORGE_TEST_", "STREAMFORGE_ENGINES"];
+
 /// Whether `variable` looks like a setting and is none.
 pub fn is_stray(variable: &str) -> bool {
     variable.starts_with("STREAMFORGE_")
         && !OTHER_VARIABLES.contains(&variable)
+        && !OTHER_PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
         && !KEYS.iter().any(|key| key.variable() == variable)
 }
 
