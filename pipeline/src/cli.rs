@@ -14,6 +14,7 @@ pub mod failure;
 pub mod follow;
 pub mod jobs;
 pub mod journal;
+pub mod machine;
 pub mod settings;
 pub mod show;
 pub mod steer;

@@ -44,6 +44,7 @@ pub mod query;
 pub mod range;
 pub mod record;
 pub mod routes;
+pub mod survey;
 pub mod sweep;
 pub mod upload;
 pub mod watch;
@@ -123,6 +124,7 @@ pub async fn serve(
         accept::accept(listener, service, limits, shutdown.clone()),
         board.follow(shutdown.clone()),
         sweeper.run(&doors, &shutdown),
+        survey::run(&doors, &board, &shutdown),
     );
     edge.tasks.close();
     // Connections are gone by now; what is left tidies up, which takes a moment.

@@ -38,6 +38,26 @@ pub const SLOTS_BUSY: &str = "streamforge_slots_busy";
 pub const SLOTS_LIMIT: &str = "streamforge_slots_limit";
 /// Stages of this process that said they cannot go on, by `stage`: 1 or 0.
 pub const STAGES_STOPPED: &str = "streamforge_stages_stopped";
+/// Deliveries of partitions to a stage of this process or away from it, by `stage` and `change`.
+pub const REBALANCES: &str = "streamforge_rebalances_total";
+/// Jobs without an end, by `state`.
+pub const JOBS_UNFINISHED: &str = "streamforge_jobs_unfinished";
+/// Age of the oldest job without an end, by `state`; 0 when there is none.
+pub const OLDEST_JOB: &str = "streamforge_oldest_job_seconds";
+/// Longest time that nothing was heard of a job without an end, by `state`; 0 when there is none.
+pub const SILENT_JOB: &str = "streamforge_silent_job_seconds";
+/// Workers, by `state`: `alive`, or `silent` for longer than a worker may be.
+pub const WORKERS: &str = "streamforge_workers";
+/// Whether a door answers, by `door`: 1 or 0.
+pub const DOOR_UP: &str = "streamforge_door_up";
+/// Free on the disk of the data folder.
+pub const DISK_FREE: &str = "streamforge_disk_free_bytes";
+/// Size of the disk of the data folder.
+pub const DISK_SIZE: &str = "streamforge_disk_size_bytes";
+/// Memory of this process without its children.
+pub const MEMORY: &str = "streamforge_memory_bytes";
+/// Always 1, with the `version` of the program.
+pub const BUILD_INFO: &str = "streamforge_build_info";
 /// Everything in the blob store.
 pub const STORAGE_BYTES: &str = "streamforge_storage_bytes";
 /// Chunks encoded, by `kind`.
@@ -54,6 +74,9 @@ pub const EDGE_SECONDS: &str = "streamforge_edge_latency_seconds";
 pub const EDGE_RECEIVED: &str = "streamforge_edge_received_bytes_total";
 /// Bytes sent in answers, by `route`.
 pub const EDGE_SENT: &str = "streamforge_edge_sent_bytes_total";
+
+/// How a job can end.
+const OUTCOMES: [&str; 3] = ["ready", "failed", "cancelled"];
 
 /// Upper bounds in seconds: a probe takes milliseconds, a film hours.
 const WORK_BUCKETS: [f64; 16] =
@@ -91,7 +114,21 @@ fn builder() -> Result<PrometheusBuilder, metrics_exporter_prometheus::BuildErro
 pub fn install() -> Result<Handle, Error> {
     let handle = builder()?.install_recorder()?;
     describe();
+    begin();
     Ok(Handle(handle))
+}
+
+/// Counts nothing, by every outcome: a rate can only be told from a count that was there before.
+fn begin() {
+    for outcome in OUTCOMES {
+        counter!(JOBS_ENDED, "outcome" => outcome).increment(0);
+    }
+    for kind in ["video", "audio"] {
+        counter!(CHUNKS_ENCODED, "kind" => kind).increment(0);
+    }
+    counter!(CHUNKS_REDONE).increment(0);
+    counter!(FRAMES_ENCODED).increment(0);
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
 fn describe() {
@@ -110,6 +147,16 @@ fn describe() {
     describe_gauge!(SLOTS_BUSY, "Slots in use");
     describe_gauge!(SLOTS_LIMIT, "Slots that a stage may use; native stages share theirs");
     describe_gauge!(STAGES_STOPPED, "Whether a stage said that it cannot go on");
+    describe_counter!(REBALANCES, "Deliveries of partitions to a stage of this process or away from it");
+    describe_gauge!(JOBS_UNFINISHED, "Jobs without an end");
+    describe_gauge!(OLDEST_JOB, Unit::Seconds, "Age of the oldest job without an end");
+    describe_gauge!(SILENT_JOB, Unit::Seconds, "Longest time that nothing was heard of a job without an end");
+    describe_gauge!(WORKERS, "Workers, alive or silent for longer than a worker may be");
+    describe_gauge!(DOOR_UP, "Whether the log, the catalog or the blob store answers");
+    describe_gauge!(DISK_FREE, Unit::Bytes, "Free on the disk of the data folder");
+    describe_gauge!(DISK_SIZE, Unit::Bytes, "Size of the disk of the data folder");
+    describe_gauge!(MEMORY, Unit::Bytes, "Memory of this process without its children");
+    describe_gauge!(BUILD_INFO, "Always 1, with the version of the program");
     describe_gauge!(STORAGE_BYTES, Unit::Bytes, "Everything in the blob store");
     describe_counter!(CHUNKS_ENCODED, "Chunks encoded, by kind");
     describe_counter!(CHUNKS_REDONE, "Chunks whose result was there already when they were started again");
@@ -123,9 +170,9 @@ fn describe() {
 /// A job has come to its end, `took` after its upload.
 pub fn job_ended(outcome: Outcome, took: Duration) {
     let outcome = match outcome {
-        Outcome::Ready => "ready",
-        Outcome::Failed => "failed",
-        Outcome::Cancelled => "cancelled",
+        Outcome::Ready => OUTCOMES[0],
+        Outcome::Failed => OUTCOMES[1],
+        Outcome::Cancelled => OUTCOMES[2],
     };
     counter!(JOBS_ENDED, "outcome" => outcome).increment(1);
     histogram!(JOB_SECONDS, "outcome" => outcome).record(took.as_secs_f64());
@@ -179,6 +226,62 @@ pub fn slots(stage: &'static str, busy: usize, limit: usize) {
     gauge!(SLOTS_LIMIT, "stage" => stage).set(limit as f64);
 }
 
+/// A stage begins: it has not stopped, and its counters can be told from none.
+pub fn stage_begins(stage: &'static str) {
+    stage_stopped(stage, false);
+    for result in ["done", "retry", "reject", "stop", "called_off"] {
+        counter!(ATTEMPTS, "stage" => stage, "result" => result).increment(0);
+    }
+    for change in ["gained", "lost"] {
+        counter!(REBALANCES, "stage" => stage, "change" => change).increment(0);
+    }
+}
+
+/// A stage was given partitions (`gained`) or had to give some up (`lost`).
+pub fn rebalanced(stage: &'static str, change: &'static str) {
+    counter!(REBALANCES, "stage" => stage, "change" => change).increment(1);
+}
+
+/// Jobs of one state that have no end yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// How many there are.
+    pub jobs: usize,
+    /// Time since the oldest was received.
+    pub oldest: Duration,
+    /// Longest time that nothing was heard of one of them.
+    pub silence: Duration,
+}
+
+/// How the jobs of one state without an end stand.
+pub fn unfinished(state: &'static str, found: Unfinished) {
+    gauge!(JOBS_UNFINISHED, "state" => state).set(found.jobs as f64);
+    gauge!(OLDEST_JOB, "state" => state).set(found.oldest.as_secs_f64());
+    gauge!(SILENT_JOB, "state" => state).set(found.silence.as_secs_f64());
+}
+
+/// Workers that were heard of just now, and those that fell silent.
+pub fn workers(alive: usize, silent: usize) {
+    gauge!(WORKERS, "state" => "alive").set(alive as f64);
+    gauge!(WORKERS, "state" => "silent").set(silent as f64);
+}
+
+/// Whether a door answers.
+pub fn door(door: &'static str, is_open: bool) {
+    gauge!(DOOR_UP, "door" => door).set(f64::from(u8::from(is_open)));
+}
+
+/// Free and all bytes of the disk of the data folder.
+pub fn disk(free: u64, size: u64) {
+    gauge!(DISK_FREE).set(free as f64);
+    gauge!(DISK_SIZE).set(size as f64);
+}
+
+/// Bytes of this process in memory.
+pub fn memory(bytes: u64) {
+    gauge!(MEMORY).set(bytes as f64);
+}
+
 /// Whether a stage said that it cannot go on.
 pub fn stage_stopped(stage: &'static str, stopped: bool) {
     gauge!(STAGES_STOPPED, "stage" => stage).set(f64::from(u8::from(stopped)));
@@ -226,6 +329,12 @@ mod tests {
         let handle = Handle(recorder.handle());
         metrics::with_local_recorder(&recorder, || {
             describe();
+            begin();
+            stage_begins("split");
+            unfinished(
+                "received",
+                Unfinished { jobs: 2, oldest: Duration::from_secs(90), silence: Duration::from_secs(60) },
+            );
             job_ended(Outcome::Ready, Duration::from_secs(12));
             attempt("transcode", "done", Duration::from_millis(40));
             lag("transcode", 7, Duration::from_secs(3));
@@ -234,6 +343,11 @@ mod tests {
         let text = handle.render();
         for line in [
             "streamforge_jobs_ended_total{outcome=\"ready\"} 1",
+            "streamforge_jobs_ended_total{outcome=\"failed\"} 0",
+            "streamforge_attempts_total{stage=\"split\",result=\"retry\"} 0",
+            "streamforge_rebalances_total{stage=\"split\",change=\"lost\"} 0",
+            "streamforge_jobs_unfinished{state=\"received\"} 2",
+            "streamforge_silent_job_seconds{state=\"received\"} 60",
             "streamforge_job_duration_seconds_bucket{outcome=\"ready\",le=\"30\"} 1",
             "streamforge_stage_duration_seconds_bucket{stage=\"transcode\",result=\"done\",le=\"0.05\"} 1",
             "streamforge_stage_lag_events{stage=\"transcode\"} 7",

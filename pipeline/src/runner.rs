@@ -219,7 +219,7 @@ impl House {
                     pools.push(Arc::clone(&pool));
                 }
                 runner.status.set(stage.name(), StageStatus::Joining);
-                metrics::stage_stopped(stage.name(), false);
+                metrics::stage_begins(stage.name());
                 Station::new(stage, pool)
             })
             .collect();

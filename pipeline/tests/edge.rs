@@ -16,6 +16,8 @@ mod pages;
 mod play;
 #[path = "edge/record.rs"]
 mod record;
+#[path = "edge/survey.rs"]
+mod survey;
 #[path = "edge/sweep.rs"]
 mod sweep;
 #[path = "edge/upload.rs"]

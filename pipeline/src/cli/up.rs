@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure, chain};
+use super::machine;
 use super::show;
 use crate::config::Config;
 use crate::edge::board::Board;
@@ -208,8 +209,12 @@ impl Roles {
         metrics: metrics::Handle,
         status: Arc<runner::Status>,
     ) {
+        let data = self.config.data.clone();
         let ops = ops::Ops {
-            metrics: Box::new(move || metrics.render()),
+            metrics: Box::new(move || {
+                machine::sample(&data);
+                metrics.render()
+            }),
             needs: ops::Needs::Everything,
             hindrance: Box::new(move || status.not_ready()),
             draining: self.shutdown.clone(),

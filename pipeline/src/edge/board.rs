@@ -137,6 +137,11 @@ impl Board {
         self.entries().get(&job).map(|entry| entry.tally.busy()).unwrap_or_default()
     }
 
+    /// How long nothing was heard of `job`; absent when it is not on the board.
+    pub fn silence(&self, job: JobId) -> Option<Duration> {
+        self.entries().get(&job).map(|entry| entry.heard_at.elapsed())
+    }
+
     /// Takes note of a row that this edge has written itself, ahead of the log.
     pub fn note(&self, row: &JobRow) {
         let mut entries = self.entries();

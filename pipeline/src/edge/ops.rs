@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use connectors::Doors;
 use hyper::body::Incoming;
@@ -16,6 +17,7 @@ use super::accept::{Limits, accept};
 use super::health::Health;
 use super::jobs::fresh;
 use super::problem::Problem;
+use crate::metrics;
 
 /// Which doors a process needs to do its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +40,37 @@ pub struct Ops {
     pub draining: CancellationToken,
 }
 
-/// Serves the ops address until `shutdown`.
+/// How often the doors are asked for the metrics.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// Serves the ops address until `shutdown`, and keeps asking the doors how they are.
 pub async fn serve(listener: TcpListener, ops: Ops, doors: Doors, shutdown: CancellationToken) {
     let ops = Arc::new(ops);
+    let asking = ask_doors(doors.clone(), shutdown.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (ops, doors) = (Arc::clone(&ops), doors.clone());
         async move { Ok::<_, Infallible>(answer(&ops, &doors, request.method(), request.uri().path()).await) }
     });
     // Whoever reads metrics asks again soon enough.
-    let limits = Limits { grace: std::time::Duration::from_secs(1), connections: 256, ..Limits::default() };
-    accept(listener, service, limits, shutdown).await;
+    let limits = Limits { grace: Duration::from_secs(1), connections: 256, ..Limits::default() };
+    tokio::join!(accept(listener, service, limits, shutdown), asking);
+}
+
+/// Says as metrics which doors answer, until `shutdown`.
+async fn ask_doors(doors: Doors, shutdown: CancellationToken) {
+    loop {
+        let health = tokio::select! {
+            () = shutdown.cancelled() => return,
+            health = Health::of(&doors) => health,
+        };
+        for (door, trouble) in [("log", &health.log), ("catalog", &health.catalog), ("blobs", &health.blobs)] {
+            metrics::door(door, trouble.is_none());
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(ASK_EVERY) => {}
+        }
+    }
 }
 
 async fn answer(ops: &Ops, doors: &Doors, method: &Method, path: &str) -> Response {

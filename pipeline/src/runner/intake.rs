@@ -188,6 +188,7 @@ impl Intake {
         match delivery {
             Delivery::Gained(partitions) => {
                 tracing::info!(stage, ?partitions, "gained partitions");
+                metrics::rebalanced(stage, "gained");
                 if self.paused || self.closed {
                     consumer.pause(&partitions);
                 }
@@ -200,6 +201,7 @@ impl Intake {
             }
             Delivery::Lost(partitions) => {
                 tracing::info!(stage, ?partitions, "lost partitions");
+                metrics::rebalanced(stage, "lost");
                 for at in &partitions {
                     self.lose(at);
                 }
