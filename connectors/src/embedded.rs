@@ -29,13 +29,23 @@ pub enum Error {
 ///
 /// Fails with [`Error::InUse`] while another process has them open.
 pub fn open(data: &Path, clock: Arc<dyn Clock>) -> Result<Doors, Error> {
-    let log = log::embedded::Embedded::open(&data.join("log.redb"), Arc::clone(&clock))
-        .map_err(|error| if matches!(error, OpenError::InUse(_)) { Error::InUse(error) } else { Error::Log(error) })?;
-    let catalog = catalog::embedded::Embedded::open(&data.join("catalog.redb")).map_err(|error| {
-        if matches!(error, OpenError::InUse(_)) { Error::InUse(error) } else { Error::Catalog(error) }
-    })?;
+    let told = |other: fn(OpenError) -> Error| {
+        move |error| if matches!(error, OpenError::InUse(_)) { Error::InUse(error) } else { other(error) }
+    };
+    let log = open_log(data, Arc::clone(&clock)).map_err(told(Error::Log))?;
+    let catalog = open_catalog(data).map_err(told(Error::Catalog))?;
     let blobs = Blobs::in_folder(&data.join("blobs")).map_err(Error::Blobs)?;
     Ok(Doors { log: Arc::new(log), catalog: Arc::new(catalog), blobs, clock })
+}
+
+/// Opens the log in `data`, making it if it is missing.
+pub fn open_log(data: &Path, clock: Arc<dyn Clock>) -> Result<log::embedded::Embedded, OpenError> {
+    log::embedded::Embedded::open(&data.join("log.redb"), clock)
+}
+
+/// Opens the catalog in `data`, making it if it is missing.
+pub fn open_catalog(data: &Path) -> Result<catalog::embedded::Embedded, OpenError> {
+    catalog::embedded::Embedded::open(&data.join("catalog.redb"))
 }
 
 /// Doors that are gone with the process. They never wait for a disk, so simulated time stands still while they work.

@@ -4,7 +4,7 @@
 //! - [`log`]: topics, partitions, consumer groups; embedded on `redb`
 //! - [`catalog`]: job rows and the tables beside them; embedded on `redb`, in memory for tests
 //! - [`blobs`]: bytes, on `object_store`
-//! - [`embedded`]: all three on one machine, or in memory
+//! - [`embedded`]: all three on one machine, or in memory; [`open`]: any mixture, by address
 //! - [`clock`]: wall-clock time that tests can move
 
 pub mod blobs;
@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod clock;
 pub mod embedded;
 pub mod log;
+pub mod open;
 mod store;
 
 pub use blobs::Blobs;

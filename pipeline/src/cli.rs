@@ -2,11 +2,11 @@
 //!
 //! # Layout
 //! - here: commands and flags, dispatch
-//! - [`up`]: every role in one process
+//! - [`roles`]: `up`, `edge` and `work`; [`stop`]: how they are told to end
 //! - [`client`]: requests to a server; [`follow`]: its event streams; [`submit`], [`jobs`], [`watch`], [`steer`]: the
 //!   commands made of them
 //! - [`doctor`], [`settings`]: help yourself
-//! - [`show`]: text for people; [`journal`]: log lines; [`failure`]: how commands end
+//! - [`show`]: text for people; [`machine`]: memory and disk; [`journal`]: log lines; [`failure`]: how commands end
 
 pub mod client;
 pub mod doctor;
@@ -15,11 +15,12 @@ pub mod follow;
 pub mod jobs;
 pub mod journal;
 pub mod machine;
+pub mod roles;
 pub mod settings;
 pub mod show;
 pub mod steer;
+pub mod stop;
 pub mod submit;
-pub mod up;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -51,13 +52,13 @@ impl Cli {
 /// Everything that can be asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run every role in one process, on embedded doors
+    /// Run every role in one process
     Up(SettingFlags),
-    /// Run the HTTP role of a bigger deployment
+    /// Run the HTTP role of a bigger deployment: uploads, playback, job rows
     Edge(SettingFlags),
     /// Run stages of a bigger deployment
     Work {
-        /// Stages to run, such as `transcode,probe`
+        /// Stages to run, such as `transcode,probe`, or `all`
         #[arg(long, value_delimiter = ',', required = true, value_name = "STAGE")]
         stages: Vec<String>,
         #[command(flatten)]
@@ -234,6 +235,15 @@ pub struct SettingFlags {
     /// Schema registry: built-in or http://host:8081 [default: built-in]
     #[arg(long, value_name = "REGISTRY")]
     pub registry: Option<String>,
+    /// What names of topics and groups begin with, where several share a Kafka [default: nothing]
+    #[arg(long, value_name = "PREFIX")]
+    pub topic_prefix: Option<String>,
+    /// Name of this process in Kafka's groups, so that a restart keeps its partitions [default: none]
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Seconds after which a worker that says nothing counts as gone [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub session_timeout_s: Option<String>,
     /// How many pieces of work run at once [default: one per core]
     #[arg(long, value_name = "COUNT")]
     pub slots: Option<String>,
@@ -258,6 +268,9 @@ impl SettingFlags {
             ("public_path", self.public_path),
             ("max_upload_bytes", self.max_upload_bytes),
             ("registry", self.registry),
+            ("topic_prefix", self.topic_prefix),
+            ("instance", self.instance),
+            ("session_timeout_s", self.session_timeout_s),
             ("slots", self.slots),
             ("grace_s", self.grace_s),
             ("log_format", self.log_format),
@@ -287,18 +300,10 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Doctor { json, settings } => doctor::run(settings.load()?, json).await,
         Command::Config { command: ConfigCommand::Show { json, settings } } => settings::show(&settings.load()?, json),
         Command::Completions { shell } => completions(shell),
-        Command::Edge(_) => Err(one_role("edge")),
-        Command::Work { stages, .. } => Err(one_role(&format!("work --stages {}", stages.join(",")))),
-        Command::Up(_) | Command::MediaChild { .. } => Err(Failure::usage("not a command of its own", "run it alone")),
+        Command::Up(_) | Command::Edge(_) | Command::Work { .. } | Command::MediaChild { .. } => {
+            Err(Failure::usage("not a command of its own", "run it alone"))
+        }
     }
-}
-
-/// Embedded doors belong to one process, so a single role has nobody to talk to.
-fn one_role(asked: &str) -> Failure {
-    Failure::usage(
-        format!("`streamforge {asked}` needs a Kafka log, which is not in this build yet"),
-        "run every role in one process with `streamforge up`: embedded doors belong to one process",
-    )
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {

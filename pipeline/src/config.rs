@@ -2,23 +2,27 @@
 //!
 //! # Layout
 //! - [`key`]: THE list of keys, with their environment variables and defaults
-//! - [`size`]: byte counts as people write them
-//! - here: where each value comes from, and the typed settings that follow
+//! - [`size`]: byte counts as people write them; [`door`]: addresses of doors
+//! - here: where each value comes from; `read`: the typed settings that follow
 
+pub mod door;
 pub mod key;
+mod read;
 pub mod size;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use connectors::open::{BlobsAt, CatalogAt, LogAt, Wanted};
 use serde::Serialize;
 
 pub use key::{KEYS, Key};
+use read::Reader;
 
 /// The file that is read from the working folder when nobody names another.
 pub const FILE: &str = "streamforge.toml";
@@ -26,7 +30,10 @@ pub const FILE: &str = "streamforge.toml";
 /// Environment variable that names another settings file.
 pub const FILE_VARIABLE: &str = "STREAMFORGE_CONFIG";
 
-/// Why there are no settings to run with. All of them are wrong usage.
+/// What the names of settings begin with that are properties of the Kafka client.
+const KAFKA: &str = "kafka.";
+
+/// Why there are no settings to run with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The settings file cannot be read.
@@ -60,7 +67,7 @@ pub enum Error {
     #[error("setting `{key}` from {origin} is `{value}`, but {expected}")]
     BadValue {
         /// The key.
-        key: &'static str,
+        key: String,
         /// Where the value comes from.
         origin: Origin,
         /// As written, secrets masked.
@@ -68,15 +75,13 @@ pub enum Error {
         /// What would be right.
         expected: String,
     },
-    /// A value for a side that this build does not have.
-    #[error("setting `{key}` from {origin} asks for {service}, which is not in this build yet")]
-    NotInThisBuild {
+    /// A role that shares its doors with other processes, and a door that belongs to one.
+    #[error("`{role}` shares its {key} with other processes, but `{key}` is `embedded`, which belongs to one process")]
+    Clash {
+        /// The command.
+        role: &'static str,
         /// The key.
         key: &'static str,
-        /// Where the value comes from.
-        origin: Origin,
-        /// The service, by its name.
-        service: &'static str,
     },
 }
 
@@ -90,8 +95,9 @@ impl Error {
                 format!("the settings are {}", KEYS.map(|key| key.name).join(", "))
             }
             Self::BadValue { key, .. } => format!("`streamforge config show` lists `{key}` and where it comes from"),
-            Self::NotInThisBuild { key, .. } => {
-                format!("leave `{key}` out, and everything runs on the embedded doors of one machine")
+            Self::Clash { key, .. } => {
+                let address = if *key == "log" { "kafka://host:9092" } else { "scylla://host:9042/keyspace" };
+                format!("set `{key}` to {address}, or run every role in one process with `streamforge up`")
             }
         }
     }
@@ -123,10 +129,10 @@ impl std::fmt::Display for Origin {
 }
 
 /// One setting as it holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// Its key.
-    pub key: &'static str,
+    /// Its key; for a property of the Kafka client `kafka.` and its name.
+    pub key: String,
     /// What was written, or the default. May hold a secret: show [`Setting::shown`] instead.
     #[serde(skip)]
     pub value: String,
@@ -137,8 +143,14 @@ pub struct Setting {
     pub origin: Origin,
 }
 
-/// Everything from outside that settings are made of.
-#[derive(Clone, Debug, Default)]
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} = {} ({})", self.key, self.shown, self.origin)
+    }
+}
+
+/// Everything from outside that settings are made of. May hold secrets.
+#[derive(Clone, Default)]
 pub struct Given {
     /// Values of flags by key.
     pub flags: BTreeMap<&'static str, String>,
@@ -184,8 +196,14 @@ pub struct Config {
     pub ops_listen: SocketAddr,
     /// Folder of everything that the embedded doors keep.
     pub data: PathBuf,
-    /// Folder of the blobs.
-    pub blobs: PathBuf,
+    /// Where the log is.
+    pub log: LogAt,
+    /// Where the catalog is.
+    pub catalog: CatalogAt,
+    /// Where the blobs are.
+    pub blobs: BlobsAt,
+    /// A worker of which nothing was heard for so long counts as gone.
+    pub session_timeout: Duration,
     /// Prefix under which a proxy shows the edge; starts and ends with `/`.
     pub public_path: String,
     /// Largest upload in bytes.
@@ -220,18 +238,22 @@ impl Config {
         let stray_variables = given.environment.keys().filter(|name| key::is_stray(name)).cloned().collect();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let reader = Reader { settings: &settings };
-        reader.embedded("log", "kafka://", "Kafka")?;
-        reader.embedded("catalog", "scylla://", "ScyllaDB")?;
-        reader.built_in_registry()?;
+        // Wrong is wrong, even where nobody asks for it.
+        reader.registry()?;
+        reader.plain("topic_prefix")?;
+        reader.plain("instance")?;
         let data = reader.path("data")?;
         let config = Self {
             listen: reader.address("listen")?,
             ops_listen: reader.address("ops_listen")?,
+            log: reader.log()?,
+            catalog: reader.catalog()?,
             blobs: reader.blobs(&data)?,
             data,
             public_path: reader.public_path()?,
             max_upload_bytes: reader.size("max_upload_bytes")?,
             slots: reader.slots(cores)?,
+            session_timeout: reader.session_timeout()?,
             grace: reader.grace()?,
             log_format: reader.log_format()?,
             settings: Vec::new(),
@@ -239,13 +261,34 @@ impl Config {
         };
         Ok(Self { settings: completed(settings, &config), ..config })
     }
+
+    /// The doors that it names.
+    pub fn doors(&self) -> Wanted {
+        Wanted {
+            data: self.data.clone(),
+            log: self.log.clone(),
+            catalog: self.catalog.clone(),
+            blobs: self.blobs.clone(),
+        }
+    }
+
+    /// Refuses doors that belong to one process for a `role` that shares them with others.
+    pub fn check_shared(&self, role: &'static str) -> Result<(), Error> {
+        if self.log == LogAt::Embedded {
+            return Err(Error::Clash { role, key: "log" });
+        }
+        if self.catalog == CatalogAt::Embedded {
+            return Err(Error::Clash { role, key: "catalog" });
+        }
+        Ok(())
+    }
 }
 
 /// Defaults that depend on the machine or on other settings, spelled out for whoever looks.
 fn completed(mut settings: Vec<Setting>, config: &Config) -> Vec<Setting> {
     for setting in settings.iter_mut().filter(|setting| setting.value.is_empty()) {
-        setting.shown = match setting.key {
-            "blobs" => format!("file://{}", config.blobs.display()),
+        setting.shown = match setting.key.as_str() {
+            "blobs" => config.doors().blobs_at(),
             "slots" => config.slots.to_string(),
             _ => setting.shown.clone(),
         };
@@ -253,34 +296,62 @@ fn completed(mut settings: Vec<Setting>, config: &Config) -> Vec<Setting> {
     settings
 }
 
+/// What the settings file says: values of keys, and properties of the Kafka client.
+#[derive(Default)]
+struct InFile {
+    values: BTreeMap<&'static str, String>,
+    kafka: BTreeMap<String, String>,
+}
+
 /// Which value of each key holds, and why.
 fn settle(given: &Given) -> Result<Vec<Setting>, Error> {
     let (path, in_file) = match &given.file {
         Some((path, text)) => (path.clone(), file_values(path, text)?),
-        None => (PathBuf::new(), BTreeMap::new()),
+        None => (PathBuf::new(), InFile::default()),
     };
     let settled = KEYS.iter().map(|key| {
         let (value, origin) = if let Some(value) = given.flags.get(key.name) {
             (value.clone(), Origin::Flag(key.flag()))
         } else if let Some(value) = given.environment.get(&key.variable()).filter(|value| !value.is_empty()) {
             (value.clone(), Origin::Environment(key.variable()))
-        } else if let Some(value) = in_file.get(key.name) {
+        } else if let Some(value) = in_file.values.get(key.name) {
             (value.clone(), Origin::File(path.clone()))
         } else {
             (key.default.to_owned(), Origin::Default)
         };
         let shown = key::masked(&value);
-        Setting { key: key.name, value, shown, origin }
+        Setting { key: key.name.to_owned(), value, shown, origin }
     });
-    Ok(settled.collect())
+    let from_file = in_file.kafka.into_iter().map(|(name, value)| (name, (value, Origin::File(path.clone()))));
+    let mut kafka: BTreeMap<String, (String, Origin)> = from_file.collect();
+    kafka.extend(given.environment.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(variable, value)| {
+        let property = door::kafka_property(variable)?;
+        Some((property, (value.clone(), Origin::Environment(variable.clone()))))
+    }));
+    let properties = kafka.into_iter().map(|(name, (value, origin))| {
+        let shown = if door::is_secret(&name) { "***".to_owned() } else { key::masked(&value) };
+        Setting { key: format!("{KAFKA}{name}"), value, shown, origin }
+    });
+    Ok(settled.chain(properties).collect())
 }
 
-fn file_values(path: &Path, text: &str) -> Result<BTreeMap<&'static str, String>, Error> {
+fn file_values(path: &Path, text: &str) -> Result<InFile, Error> {
     let table: toml::Table = text
         .parse()
         .map_err(|error: toml::de::Error| Error::Malformed { path: path.to_owned(), reason: located(text, &error) })?;
-    let mut values = BTreeMap::new();
+    let mut found = InFile::default();
     for (name, value) in table {
+        let bad = |key: &str, value: String, expected: &str| Error::BadValue {
+            key: key.to_owned(),
+            origin: Origin::File(path.to_owned()),
+            value,
+            expected: expected.to_owned(),
+        };
+        if let ("kafka", toml::Value::Table(properties)) = (name.as_str(), &value) {
+            found.kafka = door::properties(properties)
+                .map_err(|name| bad(&format!("{KAFKA}{name}"), "…".to_owned(), "it must be a text or a number"))?;
+            continue;
+        }
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
             return Err(Error::UnknownKey { nearest: key::nearest(&name), key: name, path: path.to_owned() });
         };
@@ -288,140 +359,15 @@ fn file_values(path: &Path, text: &str) -> Result<BTreeMap<&'static str, String>
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
             toml::Value::Float(number) => number.to_string(),
-            other => {
-                return Err(Error::BadValue {
-                    key: key.name,
-                    origin: Origin::File(path.to_owned()),
-                    value: other.to_string(),
-                    expected: "it must be a text or a number".to_owned(),
-                });
-            }
+            other => return Err(bad(key.name, other.to_string(), "it must be a text or a number")),
         };
-        values.insert(key.name, value);
+        found.values.insert(key.name, value);
     }
-    Ok(values)
+    Ok(found)
 }
 
 /// The parser's complaint in one line; its own rendering quotes the line, which may hold a password.
 fn located(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
     format!("line {line}: {}", error.message())
-}
-
-/// Reads settled values into types.
-struct Reader<'a> {
-    settings: &'a [Setting],
-}
-
-impl Reader<'_> {
-    fn setting(&self, key: &'static str) -> Setting {
-        let missing = || Setting { key, value: String::new(), shown: String::new(), origin: Origin::Default };
-        self.settings.iter().find(|setting| setting.key == key).cloned().unwrap_or_else(missing)
-    }
-
-    fn bad<T>(setting: Setting, expected: impl Into<String>) -> Result<T, Error> {
-        let Setting { key, shown, origin, .. } = setting;
-        Err(Error::BadValue { key, origin, value: shown, expected: expected.into() })
-    }
-
-    fn address(&self, key: &'static str) -> Result<SocketAddr, Error> {
-        let setting = self.setting(key);
-        match setting.value.to_socket_addrs().map(|mut found| found.next()) {
-            Ok(Some(address)) => Ok(address),
-            _ => Self::bad(setting, "it must be an address and a port such as 127.0.0.1:8080"),
-        }
-    }
-
-    fn path(&self, key: &'static str) -> Result<PathBuf, Error> {
-        let setting = self.setting(key);
-        if setting.value.is_empty() {
-            return Self::bad(setting, "it must name a folder");
-        }
-        Ok(PathBuf::from(setting.value))
-    }
-
-    fn embedded(&self, key: &'static str, scheme: &str, service: &'static str) -> Result<(), Error> {
-        let setting = self.setting(key);
-        if setting.value == "embedded" {
-            return Ok(());
-        }
-        if setting.value.starts_with(scheme) {
-            return Err(Error::NotInThisBuild { key, origin: setting.origin, service });
-        }
-        Self::bad(setting, format!("it must be `embedded` or start with `{scheme}`"))
-    }
-
-    fn blobs(&self, data: &Path) -> Result<PathBuf, Error> {
-        let setting = self.setting("blobs");
-        if setting.value.is_empty() {
-            return Ok(data.join("blobs"));
-        }
-        if setting.value.starts_with("s3://") {
-            return Err(Error::NotInThisBuild { key: "blobs", origin: setting.origin, service: "S3" });
-        }
-        match setting.value.strip_prefix("file://") {
-            Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
-            _ => Self::bad(setting, "it must start with `file://` or `s3://`"),
-        }
-    }
-
-    fn built_in_registry(&self) -> Result<(), Error> {
-        let setting = self.setting("registry");
-        if setting.value == "built-in" {
-            return Ok(());
-        }
-        if setting.value.starts_with("http://") || setting.value.starts_with("https://") {
-            let service = "a schema registry of its own";
-            return Err(Error::NotInThisBuild { key: "registry", origin: setting.origin, service });
-        }
-        Self::bad(setting, "it must be `built-in` or start with `http://`")
-    }
-
-    fn public_path(&self) -> Result<String, Error> {
-        let setting = self.setting("public_path");
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-        let path = setting.value.trim_matches('/');
-        if !setting.value.starts_with('/') || !path.bytes().all(plain) || path.split('/').any(|part| part == "..") {
-            return Self::bad(setting, "it must be a plain path such as `/` or `/video/`");
-        }
-        Ok(if path.is_empty() { "/".to_owned() } else { format!("/{path}/") })
-    }
-
-    fn size(&self, key: &'static str) -> Result<u64, Error> {
-        let setting = self.setting(key);
-        match size::parse(&setting.value) {
-            Ok(0) => Self::bad(setting, "it must be more than nothing"),
-            Ok(bytes) => Ok(bytes),
-            Err(error) => Self::bad(setting, error.to_string()),
-        }
-    }
-
-    fn slots(&self, cores: usize) -> Result<usize, Error> {
-        let setting = self.setting("slots");
-        if setting.value.is_empty() {
-            return Ok(cores);
-        }
-        match setting.value.parse() {
-            Ok(slots) if (1..=1024).contains(&slots) => Ok(slots),
-            _ => Self::bad(setting, "it must be a whole number from 1 to 1024"),
-        }
-    }
-
-    fn grace(&self) -> Result<Duration, Error> {
-        let setting = self.setting("grace_s");
-        match setting.value.parse::<f64>() {
-            Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-            _ => Self::bad(setting, "it must be a number of seconds from 0 to 3600"),
-        }
-    }
-
-    fn log_format(&self) -> Result<LogFormat, Error> {
-        let setting = self.setting("log_format");
-        match setting.value.as_str() {
-            "auto" => Ok(LogFormat::Auto),
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Self::bad(setting, "it must be `auto`, `text` or `json`"),
-        }
-    }
 }

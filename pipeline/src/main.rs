@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use pipeline::cli::failure::Failure;
-use pipeline::cli::up::{self, Addresses, Roles, Stop};
-use pipeline::cli::{self, Cli, Command, journal};
+use pipeline::cli::roles::{self, Addresses, Role, Roles, Stages};
+use pipeline::cli::stop::{self, Stop};
+use pipeline::cli::{self, Cli, Command, SettingFlags, journal};
 use pipeline::config::Config;
 use pipeline::media;
 
@@ -16,7 +17,9 @@ fn main() -> ExitCode {
     let lived = match Cli::from_command_line().command {
         // Before any thread is started: the child locks itself in.
         Command::MediaChild { request } => return ExitCode::from(media::worker::main(&request)),
-        Command::Up(settings) => settings.load().and_then(|config| block_on(serve(config))),
+        Command::Up(settings) => run(&Role::Up, settings),
+        Command::Edge(settings) => run(&Role::Edge, settings),
+        Command::Work { stages, settings } => run(&Role::Work(stages), settings),
         command => block_on(cli::run(command)),
     };
     match lived {
@@ -28,6 +31,13 @@ fn main() -> ExitCode {
     }
 }
 
+fn run(role: &Role, settings: SettingFlags) -> Result<(), Failure> {
+    let stages = Stages::of(role)?;
+    let config = settings.load()?;
+    role.check_doors(&config)?;
+    block_on(serve(role, config, stages))
+}
+
 fn block_on(life: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         Failure::failed(format!("cannot start threads: {error}"), "raise the limit of processes (`ulimit -u`)")
@@ -37,12 +47,19 @@ fn block_on(life: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     lived
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(role: &Role, config: Config, stages: Stages) -> Result<(), Failure> {
     journal::start(config.log_format)?;
     let mut stop = Stop::on_signals()?;
-    let addresses = Addresses::take(&config).await?;
-    let doors = up::open_doors(&config)?;
-    let mut roles = Roles::start(config, addresses, doors).await?;
+    let addresses = Addresses::take(&config, role).await?;
+    let started = async {
+        let doors = roles::open_doors(&config).await?;
+        Roles::start(role, config.clone(), addresses, doors, stages).await
+    };
+    let mut roles = tokio::select! {
+        started = started => started?,
+        // Nothing has begun that could be drained.
+        _ = stop.asked() => return Ok(()),
+    };
     roles.announce()?;
     let broken = tokio::select! {
         signal = stop.asked() => {
@@ -53,7 +70,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     };
     let drained = tokio::select! {
         drained = roles.drain() => drained,
-        () = stop.insisted() => up::abandon(),
+        () = stop.insisted() => stop::abandon(),
     };
     broken.and(drained)
 }

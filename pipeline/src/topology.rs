@@ -40,10 +40,12 @@ pub enum Error {
     #[error("the stages run in a circle: {}", .0.join(" -> "))]
     Cycle(Vec<&'static str>),
     /// A stage was asked for that is not in the list.
-    #[error("there is no stage `{asked}`; the stages are {}", .known.join(", "))]
+    #[error("there is no stage `{asked}`; did you mean `{nearest}`? The stages are {}", .known.join(", "))]
     UnknownStage {
         /// As it was asked for.
         asked: String,
+        /// The one that is closest.
+        nearest: &'static str,
         /// Those that exist.
         known: Vec<&'static str>,
     },
@@ -61,13 +63,20 @@ pub fn stages<E: Engine + Clone>(engine: &E) -> Result<Vec<Arc<dyn AnyStage>>, E
     Ok(stages)
 }
 
-/// The stages of `stages` that `names` lists, in the order of the topology.
+/// Stands for every stage.
+pub const ALL: &str = "all";
+
+/// The stages of `stages` that `names` lists, in the order of the topology; [`ALL`] stands for every one.
 pub fn select(stages: Vec<Arc<dyn AnyStage>>, names: &[String]) -> Result<Vec<Arc<dyn AnyStage>>, Error> {
-    if let Some(asked) = names.iter().find(|name| !stages.iter().any(|stage| stage.name() == name.as_str())) {
-        let known = stages.iter().map(|stage| stage.name()).collect();
-        return Err(Error::UnknownStage { asked: asked.clone(), known });
+    let is_known = |name: &str| name == ALL || stages.iter().any(|stage| stage.name() == name);
+    if let Some(asked) = names.iter().find(|name| !is_known(name)) {
+        let known: Vec<_> = stages.iter().map(|stage| stage.name()).collect();
+        let far = |name: &&&str| strsim::damerau_levenshtein(name, &asked.to_lowercase());
+        let nearest = known.iter().chain(&[ALL]).min_by_key(far).copied().unwrap_or(ALL);
+        return Err(Error::UnknownStage { asked: asked.clone(), nearest, known });
     }
-    Ok(stages.into_iter().filter(|stage| names.iter().any(|name| name == stage.name())).collect())
+    let is_asked = |stage: &Arc<dyn AnyStage>| names.iter().any(|name| name == ALL || name == stage.name());
+    Ok(stages.into_iter().filter(is_asked).collect())
 }
 
 /// Every topic that must exist: all that have a file, and the dead letters of `stages`.
@@ -227,8 +236,12 @@ mod tests {
         let names = |stages: Vec<Arc<dyn AnyStage>>| stages.iter().map(|stage| stage.name()).collect::<Vec<_>>();
         let two = select(list(&GOOD), &["stitch".to_owned(), "probe".to_owned()]);
         assert_eq!(two.map(names), Ok(vec!["probe", "stitch"]));
-        let error = select(list(&GOOD), &["prob".to_owned()]).map(names).expect_err("refused");
-        assert_eq!(error.to_string(), "there is no stage `prob`; the stages are probe, split, transcode, stitch");
+        let error = select(list(&GOOD), &["trancsode".to_owned()]).map(names).expect_err("refused");
+        let said =
+            "there is no stage `trancsode`; did you mean `transcode`? The stages are probe, split, transcode, stitch";
+        assert_eq!(error.to_string(), said);
+        let all = select(list(&GOOD), &["all".to_owned()]).map(names);
+        assert_eq!(all, Ok(vec!["probe", "split", "transcode", "stitch"]));
     }
 
     #[test]

@@ -99,26 +99,16 @@ fn wrong_usage_ends_with_two() {
 }
 
 #[test]
-fn single_roles_say_that_they_need_kafka() {
-    assert_failure(&run(&["edge"]), 2, "needs a Kafka log", "streamforge up");
-    assert_failure(
-        &run(&["work", "--stages", "transcode,probe"]),
-        2,
-        "`streamforge work --stages transcode,probe`",
-        "up",
-    );
+fn single_roles_refuse_doors_that_belong_to_one_process() {
+    assert_failure(&run(&["edge"]), 1, "`edge` shares its log with other processes", "set `log` to kafka://");
+    let half = ["work", "--stages", "transcode,probe", "--log", "kafka://127.0.0.1:1"];
+    assert_failure(&run(&half), 1, "`work` shares its catalog with other processes", "scylla://");
 }
 
 #[test]
-fn other_sides_of_the_doors_are_not_in_this_build_yet() {
-    for (flag, value) in [
-        ("--log", "kafka://host:9092"),
-        ("--catalog", "scylla://host:9042/videos"),
-        ("--blobs", "s3://bucket/prefix"),
-        ("--registry", "http://host:8081"),
-    ] {
-        assert_failure(&run(&["up", flag, value]), 2, "not in this build yet", "embedded doors");
-    }
+fn an_unknown_stage_names_the_nearest_known_one() {
+    let asked = ["work", "--stages", "probe,trancode"];
+    assert_failure(&run(&asked), 2, "no stage `trancode`; did you mean `transcode`?", "--stages all");
 }
 
 #[test]
@@ -175,6 +165,16 @@ fn passwords_stay_hidden() {
     let output = run(&["config", "show", "--log", "kafka://user:hunter2@host:9092"]);
     assert_exit(&output, 2);
     assert!(!format!("{}{}", stdout(&output), stderr(&output)).contains("hunter2"));
+    let folder = tempfile::tempdir().unwrap();
+    for more in [&[][..], &["--json"]] {
+        let asked = [&["config", "show", "--catalog", "scylla://user:hunter2@host/videos"], more].concat();
+        let mut command = streamforge(&folder, &asked);
+        let shown = command.env("STREAMFORGE_KAFKA_SASL_PASSWORD", "hunter2").output().unwrap();
+        assert_exit(&shown, 0);
+        let text = stdout(&shown);
+        assert!(text.contains("scylla://***@host/videos") && text.contains("kafka.sasl.password"), "{text}");
+        assert!(!text.contains("hunter2") && !stderr(&shown).contains("hunter2"), "{text}");
+    }
 }
 
 #[test]

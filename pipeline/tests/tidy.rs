@@ -46,7 +46,7 @@ const FLOORS: &[(&str, &[&[&str]], bool)] = &[
         ],
         false,
     ),
-    ("connectors", &[&["clock", "store"], &["log", "catalog", "blobs"], &["embedded"]], false),
+    ("connectors", &[&["clock", "store"], &["log", "catalog", "blobs"], &["embedded"], &["open"]], false),
     (
         "pipeline",
         &[

@@ -5,8 +5,9 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
-use super::failure::{Failure, chain};
+use super::failure::Failure;
 use super::show;
+use crate::stage::chain;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -3,17 +3,20 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use connectors::embedded;
+use connectors::clock::SystemClock;
+use connectors::open::{self, BlobsAt, CatalogAt, LogAt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::failure::{self, Exit, Failure};
-use super::{show, up};
+use super::failure::{Exit, Failure};
+use super::{roles, show};
 use crate::config::{Config, size};
 use crate::media::library;
+use crate::stage::chain;
 
 /// A moment that any sane clock has passed: 2026-01-01.
 const BUILT_AFTER_S: u64 = 1_767_225_600;
@@ -68,8 +71,12 @@ pub async fn run(config: Config, as_json: bool) -> Result<(), Failure> {
     let running = running_health(config.listen).await;
     let mut findings = vec![settings(&config), clock(&config.data), memory(), open_files(), slots(&config)];
     findings.extend(libraries());
-    findings.push(data_folder(&config.data));
-    findings.push(disk(&config));
+    if config.doors().is_one_process() || matches!(config.blobs, BlobsAt::Folder(_)) {
+        findings.push(data_folder(&config.data));
+    }
+    if let BlobsAt::Folder(blobs) = &config.blobs {
+        findings.push(disk(blobs, config.max_upload_bytes));
+    }
     findings.extend(doors(&config, running.as_ref()).await);
     findings.push(port("listen", config.listen, running.is_some()));
     findings.push(port("ops_listen", config.ops_listen, running.is_some()));
@@ -181,20 +188,20 @@ fn nearest_folder(folder: &Path) -> Option<PathBuf> {
     if there == absolute { Some(folder.to_path_buf()) } else { there.is_dir().then(|| there.to_path_buf()) }
 }
 
-fn disk(config: &Config) -> Finding {
-    let Some(folder) = nearest_folder(&config.blobs) else {
-        return Finding::fail("disk", format!("{} cannot be made", config.blobs.display()), "name another folder");
+fn disk(blobs: &Path, max_upload_bytes: u64) -> Finding {
+    let Some(folder) = nearest_folder(blobs) else {
+        return Finding::fail("disk", format!("{} cannot be made", blobs.display()), "name another folder");
     };
     let Ok(space) = rustix::fs::statvfs(&folder) else {
         return Finding::warn("disk", "free space cannot be read", "see that the folder's disk is mounted");
     };
     let free = space.f_bavail * space.f_frsize;
-    let found = format!("{} free for {}", size::shown(free), config.blobs.display());
+    let found = format!("{} free for {}", size::shown(free), blobs.display());
     // The upload itself, and renditions of up to three times its size.
-    let one = config.max_upload_bytes.saturating_mul(4);
+    let one = max_upload_bytes.saturating_mul(4);
     let fix = format!("free some: the largest upload and its renditions take up to {}", size::shown(one));
     match free {
-        free if free < config.max_upload_bytes => Finding::fail("disk", found, fix),
+        free if free < max_upload_bytes => Finding::fail("disk", found, fix),
         free if free < one => Finding::warn("disk", found, fix),
         _ => Finding::ok("disk", found),
     }
@@ -242,38 +249,65 @@ async fn running_health(listen: SocketAddr) -> Option<Value> {
     if listen.port() == 0 {
         return None;
     }
-    let client = Client::new(&up::url(listen)).ok()?;
+    let client = Client::new(&roles::url(listen)).ok()?;
     let request = client.request(reqwest::Method::GET, "api/health").timeout(Duration::from_secs(3));
     let answer: Value = request.send().await.ok()?.json().await.ok()?;
     answer["doors"].is_object().then_some(answer)
 }
 
-/// Doors belong to one process: a running server is asked, else they are opened.
+/// A running server is asked; else each door is opened.
 async fn doors(config: &Config, running: Option<&Value>) -> Vec<Finding> {
     if let Some(health) = running {
         return door_findings(&health["doors"], "says the server that runs here");
     }
-    if !config.data.is_dir() {
-        return vec![Finding::ok("doors", "embedded; they are made on the first start")];
-    }
-    match up::try_doors(config) {
-        Err(embedded::Error::InUse(_)) => {
-            let found = format!("{} is in use by another process", config.data.display());
-            let fix = "nothing, if that is a StreamForge on another address: name it with --listen and it is asked";
-            vec![Finding::warn("doors", found, fix)]
+    let wanted = config.doors();
+    // What is not there yet is made on the first start, not by the doctor.
+    let is_new = !config.data.is_dir();
+    let on_first_start = |check| Finding::ok(check, "embedded; it is made on the first start");
+    let log = async {
+        if is_new && wanted.log == LogAt::Embedded {
+            return on_first_start("log");
         }
-        Err(error) => {
-            let fix = "see that the folder of `data` can be written and is whole, or name another with --data";
-            vec![Finding::fail("doors", failure::chain(&error), fix)]
+        match open::log(&wanted, Arc::new(SystemClock)).await {
+            Ok(log) => checked("log", wanted.log_at(), log.check().await),
+            Err(error) => closed("log", &error),
         }
-        Ok(doors) => match doors.blobs.check().await {
-            Ok(()) => vec![Finding::ok("doors", "log, catalog and blobs open")],
-            Err(error) => {
-                let fix = "see that the folder of `blobs` can be written";
-                vec![Finding::fail("doors", failure::chain(&error), fix)]
-            }
-        },
+    };
+    let catalog = async {
+        if is_new && wanted.catalog == CatalogAt::Embedded {
+            return on_first_start("catalog");
+        }
+        match open::catalog(&wanted).await {
+            Ok(catalog) => checked("catalog", wanted.catalog_at(), catalog.check().await),
+            Err(error) => closed("catalog", &error),
+        }
+    };
+    let blobs = async {
+        if matches!(&wanted.blobs, BlobsAt::Folder(folder) if !folder.is_dir()) {
+            return Finding::ok("blobs", format!("{}; it is made on the first start", wanted.blobs_at()));
+        }
+        match open::blobs(&wanted).await {
+            Ok(blobs) => checked("blobs", wanted.blobs_at(), blobs.check().await),
+            Err(error) => closed("blobs", &error),
+        }
+    };
+    let (log, catalog, blobs) = tokio::join!(log, catalog, blobs);
+    vec![log, catalog, blobs]
+}
+
+fn checked<E: std::error::Error>(check: &'static str, at: String, answer: Result<(), E>) -> Finding {
+    match answer {
+        Ok(()) => Finding::ok(check, format!("{at} answers")),
+        Err(error) => Finding::fail(check, format!("{at}: {}", chain(&error)), "look at the service's own log"),
     }
+}
+
+fn closed(check: &'static str, error: &open::Error) -> Finding {
+    if matches!(error.why, open::Why::InUse(_)) {
+        let fix = "nothing, if that is a StreamForge on another address: name it with --listen and it is asked";
+        return Finding::warn(check, chain(&error.why), fix);
+    }
+    Finding::fail(check, chain(error), error.advice())
 }
 
 fn door_findings(doors: &Value, by: &str) -> Vec<Finding> {

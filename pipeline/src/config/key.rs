@@ -28,7 +28,7 @@ const fn key(name: &'static str, default: &'static str, about: &'static str) -> 
 }
 
 /// Every setting there is.
-pub const KEYS: [Key; 12] = [
+pub const KEYS: [Key; 15] = [
     key("listen", "127.0.0.1:8080", "where the edge listens; port 0 takes any free one"),
     key("ops_listen", "127.0.0.1:9464", "where metrics, health and readiness are served"),
     key("data", "./data", "folder of everything that the embedded doors keep"),
@@ -38,6 +38,9 @@ pub const KEYS: [Key; 12] = [
     key("public_path", "/", "prefix under which a proxy shows the edge"),
     key("max_upload_bytes", "500 MB", "largest upload, such as 500 MB or 2 GiB"),
     key("registry", "built-in", "schema registry: `built-in` or http://host:8081"),
+    key("topic_prefix", "", "what names of topics and groups begin with, where several share a Kafka"),
+    key("instance", "", "name of this process in Kafka's groups, so that a restart keeps its partitions"),
+    key("session_timeout_s", "10", "seconds after which a worker that says nothing counts as gone"),
     key("slots", "", "how many pieces of work run at once; one per core by default"),
     key("grace_s", "20", "seconds that running work may take to finish on shutdown"),
     key("log_format", "auto", "log lines: `text`, `json`, or `auto`, which is text on a terminal"),
@@ -54,6 +57,7 @@ pub fn is_stray(variable: &str) -> bool {
     variable.starts_with("STREAMFORGE_")
         && !OTHER_VARIABLES.contains(&variable)
         && !OTHER_PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
+        && super::door::kafka_property(variable).is_none()
         && !KEYS.iter().any(|key| key.variable() == variable)
 }
 

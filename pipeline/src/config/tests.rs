@@ -27,7 +27,9 @@ fn nothing_said_gives_the_documented_defaults() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.ops_listen.to_string(), "127.0.0.1:9464");
     assert_eq!(config.data, PathBuf::from("./data"));
-    assert_eq!(config.blobs, PathBuf::from("./data/blobs"));
+    assert_eq!(config.blobs, BlobsAt::Folder(PathBuf::from("./data/blobs")));
+    assert_eq!((&config.log, &config.catalog), (&LogAt::Embedded, &CatalogAt::Embedded));
+    assert_eq!(config.session_timeout, Duration::from_secs(10));
     assert_eq!(config.public_path, "/");
     assert_eq!(config.max_upload_bytes, 500_000_000);
     assert_eq!(config.grace, Duration::from_secs(20));
@@ -98,6 +100,14 @@ fn a_wrong_value_says_key_origin_value_and_what_would_be_right() {
         ("catalog = \"sqlite\"", "catalog"),
         ("blobs = \"/tmp/x\"", "blobs"),
         ("registry = \"host\"", "registry"),
+        ("log = \"kafka://\"", "log"),
+        ("log = \"kafka://u:p@host\"", "log"),
+        ("catalog = \"scylla://host\"", "catalog"),
+        ("catalog = \"scylla://host/no-keyspace\"", "catalog"),
+        ("blobs = \"s3://Bucket\"", "blobs"),
+        ("topic_prefix = \"a/b\"", "topic_prefix"),
+        ("session_timeout_s = 1", "session_timeout_s"),
+        ("[kafka]\nlinger.ms = []", "kafka.linger.ms"),
         ("listen = true", "listen"),
         ("listen = [\"127.0.0.1:1\"]", "listen"),
     ] {
@@ -109,16 +119,43 @@ fn a_wrong_value_says_key_origin_value_and_what_would_be_right() {
 }
 
 #[test]
-fn the_other_sides_are_recognised_and_refused() {
-    for (text, service) in [
-        ("log = \"kafka://a:9092,b:9092\"", "Kafka"),
-        ("catalog = \"scylla://a:9042/videos\"", "ScyllaDB"),
-        ("blobs = \"s3://bucket/prefix\"", "S3"),
-        ("registry = \"http://a:8081\"", "schema registry"),
-    ] {
-        let error = of_file(text).unwrap_err().to_string();
-        assert!(error.contains(service) && error.contains("not in this build yet"), "{error}");
-    }
+fn the_other_sides_are_read() {
+    let file = "log = \"kafka://a,b:1\"\ncatalog = \"scylla://u:p@a/videos\"\nblobs = \"s3://bucket/prefix\"\n\
+                registry = \"http://a:8081\"\ntopic_prefix = \"test-\"\ninstance = \"w1\"\nsession_timeout_s = 30\n\
+                [kafka]\nsasl.username = \"file\"\nlinger.ms = 3\n";
+    let environment = [("STREAMFORGE_KAFKA_SASL_USERNAME", "me"), ("STREAMFORGE_KAFKA_SASL_PASSWORD", "hunter2")];
+    let config = Config::from_given(&given(&[], &environment, Some(file))).unwrap();
+    let LogAt::Kafka(kafka) = &config.log else { panic!("{:?}", config.log) };
+    assert_eq!(kafka.brokers, ["a:9092", "b:1"]);
+    let properties: Vec<_> = kafka.properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(properties, ["linger.ms=3", "sasl.password=hunter2", "sasl.username=me"]);
+    assert_eq!((kafka.prefix.as_str(), kafka.instance.as_deref()), ("test-", Some("w1")));
+    assert_eq!((kafka.registry.as_deref(), kafka.session_timeout), (Some("http://a:8081"), Duration::from_secs(30)));
+    let CatalogAt::Scylla(scylla) = &config.catalog else { panic!("{:?}", config.catalog) };
+    assert_eq!((scylla.nodes.as_slice(), scylla.keyspace.as_str()), (&["a:9042".to_owned()][..], "videos"));
+    assert_eq!(config.blobs, BlobsAt::S3 { bucket: "bucket".into(), prefix: "prefix".into() });
+    assert!(config.stray_variables.is_empty(), "{:?}", config.stray_variables);
+    assert_eq!((config.check_shared("edge").is_ok(), config.doors().is_one_process()), (true, false));
+    assert_eq!(setting(&config, "kafka.linger.ms").shown, "3");
+    assert_eq!(setting(&config, "kafka.sasl.password").shown, "***");
+    let printed = format!("{config:?}");
+    assert!(!printed.contains("hunter2") && !printed.contains("u:p@"), "{printed}");
+    assert!(!serde_json::to_string(&config.settings).unwrap().contains("hunter2"));
+}
+
+#[test]
+fn a_role_that_shares_its_doors_refuses_embedded_ones() {
+    let with = |text: &str| of_file(text).unwrap().check_shared("work").unwrap_err();
+    let log = with("catalog = \"scylla://a/k\"");
+    assert!(log.to_string().contains("`work` shares its log with other processes"), "{log}");
+    assert!(
+        log.advice().contains("set `log` to kafka://") && log.advice().contains("streamforge up"),
+        "{}",
+        log.advice()
+    );
+    let catalog = with("log = \"kafka://a\"");
+    assert!(catalog.to_string().contains("shares its catalog"), "{catalog}");
+    assert!(catalog.advice().contains("scylla://"), "{}", catalog.advice());
 }
 
 #[test]

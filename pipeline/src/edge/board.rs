@@ -163,7 +163,7 @@ impl Board {
                 read = self.read() => read,
             };
             if let Err(error) = read {
-                tracing::warn!(error = super::problem::chain(&error), "the board cannot read progress");
+                tracing::warn!(error = crate::stage::chain(&error), "the board cannot read progress");
             }
             tokio::select! {
                 biased;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 
-use super::problem::chain;
+use crate::stage::chain;
 
 /// A door that takes longer than this to answer is as good as closed.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -12,10 +12,10 @@ use warp::reply::{Reply, Response};
 use connectors::blobs;
 
 use super::Edge;
-use super::problem::{Problem, chain};
+use super::problem::Problem;
 use super::query;
 use super::record::change_row;
-use crate::stage::record_of;
+use crate::stage::{chain, record_of};
 
 /// Jobs on a page: when nobody asks, and at most.
 const PAGE: usize = 50;

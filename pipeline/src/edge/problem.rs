@@ -11,6 +11,8 @@ use warp::http::StatusCode;
 use warp::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use warp::reply::{Reply, Response};
 
+use crate::stage::chain;
+
 /// An answer that says why the request was not served.
 #[derive(Debug)]
 pub struct Problem {
@@ -133,15 +135,4 @@ impl From<log::Error> for Problem {
     fn from(error: log::Error) -> Self {
         Self::door("log", &error)
     }
-}
-
-/// `error` with everything that caused it, on one line.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }

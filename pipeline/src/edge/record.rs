@@ -17,9 +17,9 @@ use schemas::manifest;
 use tokio_util::sync::CancellationToken;
 
 use super::events;
-use super::problem::chain;
 use super::upload::source_key;
 use crate::metrics;
+use crate::stage::chain;
 
 /// The group that folds events into rows.
 pub const GROUP: &str = "streamforge.record";

@@ -270,7 +270,7 @@ fn boxed_body(
             let length = Buf::remaining(&piece);
             Ok(Buf::copy_to_bytes(&mut piece, length))
         }
-        Err(error) => Err(super::problem::chain(&error)),
+        Err(error) => Err(crate::stage::chain(&error)),
     };
     stream.map(piece).boxed()
 }

@@ -7,8 +7,8 @@ use schemas::job::State;
 use tokio_util::sync::CancellationToken;
 
 use super::board::Board;
-use super::problem::chain;
 use crate::metrics::{self, Unfinished};
+use crate::stage::chain;
 
 /// How often it is taken.
 const EVERY: Duration = Duration::from_secs(15);

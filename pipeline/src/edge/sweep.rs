@@ -9,9 +9,8 @@ use schemas::job::{JobEvent, JobRow, State};
 use schemas::manifest;
 use tokio_util::sync::CancellationToken;
 
-use super::problem::chain;
 use crate::metrics;
-use crate::stage::{StageError, record_of};
+use crate::stage::{StageError, chain, record_of};
 
 /// How often the sweeper looks.
 const EVERY: Duration = Duration::from_secs(30);

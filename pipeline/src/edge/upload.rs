@@ -21,9 +21,9 @@ use warp::http::header::{CONTENT_TYPE, LOCATION};
 use warp::reply::{Reply, Response};
 
 use super::Edge;
-use super::problem::{Problem, chain};
+use super::problem::Problem;
 use crate::media::sniff::{self, SNIFF_BYTES};
-use crate::stage::record_of;
+use crate::stage::{chain, record_of};
 use body::Body;
 
 pub mod body;
