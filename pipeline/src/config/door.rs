@@ -64,11 +64,14 @@ pub fn cluster(address: &str) -> Result<Cluster, String> {
     let (nodes, keyspace) = place.split_once('/').ok_or(RIGHT)?;
     let is_name = |name: &str| {
         name.len() <= 48
-            && name.starts_with(|first: char| first.is_ascii_alphabetic())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
     if !is_name(keyspace) {
-        return Err("it must end with a keyspace: a letter, then at most 47 letters, digits and underscores".to_owned());
+        return Err(
+            "it must end with a keyspace: a small letter, then at most 47 small letters, digits and underscores"
+                .to_owned(),
+        );
     }
     let nodes = hosts(nodes, 9042).ok_or(RIGHT)?;
     let (user, password) = match who.map(|who| who.split_once(':').map_or((who, None), |(u, p)| (u, Some(p)))) {
@@ -185,8 +188,15 @@ mod tests {
         let secret = cluster("scylla://me:p%40s/s:x@y@a/k").unwrap();
         assert_eq!((secret.user.as_deref(), secret.password.as_deref()), (Some("me"), Some("p@s/s:x@y")));
         assert_eq!(cluster("scylla://me@a/k").unwrap().password, None);
-        for wrong in ["scylla://a", "scylla:///k", "scylla://a/", "scylla://a/1k", "scylla://a/k-k", "scylla://:p@a/k"]
-        {
+        for wrong in [
+            "scylla://a",
+            "scylla:///k",
+            "scylla://a/",
+            "scylla://a/1k",
+            "scylla://a/K",
+            "scylla://a/k-k",
+            "scylla://:p@a/k",
+        ] {
             assert!(cluster(wrong).unwrap_err().starts_with("it must"), "{wrong}");
         }
     }
