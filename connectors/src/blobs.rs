@@ -1,7 +1,8 @@
 //! Blobs: named bytes that are whole or absent, on `object_store`.
 //!
 //! A store in a folder of this machine reads and writes the files itself: pieces are large, the disk is kept busy while
-//! bytes still arrive, and a file gets its final name only when it is durable.
+//! bytes still arrive, and a file gets its final name only when it is durable. A store in a bucket ([`s3`]) does the same over
+//! a network that breaks: parts travel side by side, torn answers are asked for again.
 
 use std::io::{Seek, Write};
 use std::ops::Range;
@@ -15,13 +16,17 @@ use object_store::ObjectStoreExt;
 use schemas::Claim;
 use sha2::{Digest, Sha256};
 
+mod cache;
 mod file;
 mod folder;
 mod key;
 mod read;
 mod remote;
+pub mod s3;
+mod write;
 
 pub use read::PIECE_BYTES;
+pub use write::Writer;
 
 /// Why the blob store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +88,10 @@ pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     /// Folder behind the store, when it is one of this machine.
     folder: Option<Arc<folder::Folder>>,
+    /// Bucket behind the store, when it is one.
+    bucket: Option<Arc<s3::Bucket>>,
+    /// Copies of blobs that lie elsewhere.
+    cache: Option<Arc<cache::Cache>>,
     /// Address of the store, for claims from outside.
     uri: Arc<str>,
 }
@@ -106,17 +115,34 @@ impl Blobs {
             .map_err(|error| failed("open", &folder.root().display().to_string(), error))?
             .with_fsync(true);
         let uri = format!("file://{}", folder.root().display()).into();
-        Ok(Self { store: Arc::new(store), folder: Some(Arc::new(folder)), uri })
+        Ok(Self { store: Arc::new(store), folder: Some(Arc::new(folder)), bucket: None, cache: None, uri })
     }
 
     /// A store that is gone with the process.
     pub fn in_memory() -> Self {
-        Self { store: Arc::new(object_store::memory::InMemory::new()), folder: None, uri: MEMORY.into() }
+        let store = Arc::new(object_store::memory::InMemory::new());
+        Self { store, folder: None, bucket: None, cache: None, uri: MEMORY.into() }
     }
 
     /// A store in memory behind `store`, such as one that fails on purpose.
     pub fn in_memory_behind(store: Arc<dyn ObjectStore>) -> Self {
         Self { store, ..Self::in_memory() }
+    }
+
+    /// The store in the bucket of `settings`. Answers within 10 s, with what is wrong if it cannot be used.
+    pub async fn in_bucket(settings: &s3::Settings) -> Result<Self, s3::Trouble> {
+        let bucket = s3::Bucket::open(settings).await?;
+        let uri = settings.uri().into();
+        Ok(Self { store: bucket.store(), folder: None, bucket: Some(Arc::new(bucket)), cache: None, uri })
+    }
+
+    /// Keeps copies in `folder` for [`Blobs::open_claim`], as a rule no more than `most_bytes`: what is in use is never removed.
+    /// Processes of one machine share a folder. A store in a folder needs none and ignores it.
+    pub fn with_cache(mut self, folder: &Path, most_bytes: u64) -> Result<Self, Error> {
+        if self.bucket.is_some() {
+            self.cache = Some(Arc::new(cache::Cache::open(folder, most_bytes)?));
+        }
+        Ok(self)
     }
 
     /// Address of the store.
@@ -140,14 +166,36 @@ impl Blobs {
         self.folder.as_ref().map(|folder| folder.path(key))
     }
 
-    /// Opens the local file behind `key` for reading; absent for stores elsewhere. A store in memory gives a copy.
-    pub async fn open_file(&self, key: &str) -> Result<Option<std::fs::File>, Error> {
-        key::check(key)?;
+    /// Opens what `claim` says as a file of this machine: the file of the store itself, or a copy in the cache
+    /// ([`Blobs::with_cache`]).
+    ///
+    /// The size is always checked, and of copies the SHA-256. Of a file of the store it is checked when `is_doubted`: it costs a
+    /// whole read.
+    pub async fn open_claim(&self, claim: &Claim, is_doubted: bool) -> Result<std::fs::File, Error> {
+        let key = self.resolve(&claim.uri)?;
+        if let (Some(bucket), Some(cache)) = (&self.bucket, &self.cache) {
+            return cache.get(bucket, &key, claim).await;
+        }
         let Some(folder) = self.folder.clone() else {
-            return if *self.uri == *MEMORY { self.copy_out(key).await.map(Some) } else { Ok(None) };
+            if *self.uri == *MEMORY {
+                self.verify(claim).await?;
+                return self.copy_out(&key).await;
+            }
+            let source = "it is no file of this machine, and there is no folder for copies".into();
+            return Err(Error::Store { doing: "open", key, source });
         };
-        let owned = key.to_owned();
-        blocking("open", key, move || folder.open_blob(&owned).map(|(file, _)| Some(file))).await
+        if is_doubted {
+            self.verify(claim).await?;
+        }
+        let (owned, size) = (key.clone(), claim.size);
+        blocking("open", &key, move || match folder.open_blob(&owned)? {
+            (file, found) if found == size => Ok(file),
+            (_, found) => {
+                let what = format!("it has {found} bytes, {size} were claimed");
+                Err(Error::Mismatch { key: owned, what })
+            }
+        })
+        .await
     }
 
     /// An anonymous file in memory with the bytes of `key`.
@@ -180,6 +228,9 @@ impl Blobs {
             let owned = key.to_owned();
             return blocking("write", key, move || folder.put(&owned, &bytes, replace)).await;
         }
+        if let Some(bucket) = &self.bucket {
+            return if replace { bucket.put(key, bytes).await } else { bucket.create(key, bytes).await };
+        }
         let claim = claim(key, bytes.len() as u64, &Sha256::digest(&bytes));
         let mode = if replace { object_store::PutMode::Overwrite } else { object_store::PutMode::Create };
         let at = key::location(key)?;
@@ -190,11 +241,11 @@ impl Blobs {
     /// Begins a blob that is written piece by piece; nothing of it can be seen before [`Writer::finish`].
     pub async fn writer(&self, key: &str) -> Result<Writer, Error> {
         key::check(key)?;
-        let side = match self.folder.clone() {
-            Some(folder) => Side::File(file::Writer::begin(folder, key).await?),
-            None => Side::Remote(remote::Writer::begin(Arc::clone(&self.store), key).await?),
-        };
-        Ok(Writer { side, written: 0 })
+        Ok(Writer::on(match (self.folder.clone(), self.bucket.clone()) {
+            (Some(folder), _) => write::Side::File(file::Writer::begin(folder, key).await?),
+            (None, Some(bucket)) => write::Side::Bucket(s3::Writer::begin(bucket, key)?),
+            (None, None) => write::Side::Remote(remote::Writer::begin(Arc::clone(&self.store), key).await?),
+        }))
     }
 
     /// Size and time of `key`.
@@ -203,6 +254,9 @@ impl Blobs {
         if let Some(folder) = self.folder.clone() {
             let owned = key.to_owned();
             return blocking("look up", key, move || folder.head(&owned)).await;
+        }
+        if let Some(bucket) = &self.bucket {
+            return bucket.head(key).await;
         }
         let found = self.store.head(&key::location(key)?).await.map_err(|error| failed("look up", key, error))?;
         Ok(Meta { key: key.to_owned(), size: found.size, modified_ms: found.last_modified.timestamp_millis() })
@@ -219,6 +273,9 @@ impl Blobs {
         key::check(key)?;
         if let Some(folder) = self.folder.clone() {
             return read::file(folder, key, range).await;
+        }
+        if let Some(bucket) = &self.bucket {
+            return bucket.get(key, range).await;
         }
         if let Some(range) = &range {
             check_range(key, range, self.head(key).await?.size)?;
@@ -237,26 +294,33 @@ impl Blobs {
             let owned = key.to_owned();
             return blocking("read", key, move || folder.read(&owned)).await;
         }
+        if let Some(bucket) = &self.bucket {
+            return bucket.read(key).await;
+        }
         let got = self.store.get(&key::location(key)?).await.map_err(|error| failed("read", key, error))?;
         got.bytes().await.map_err(|error| failed("read", key, error))
     }
 
     /// Blobs below the folder `prefix` in order of their keys; all for an empty one.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Meta>, Error> {
-        let below = key::prefix(prefix)?;
-        let found: Vec<object_store::ObjectMeta> =
-            self.store.list(below.as_ref()).try_collect().await.map_err(|error| failed("list", prefix, error))?;
-        let mut metas: Vec<Meta> = found
-            .into_iter()
-            .map(|found| Meta {
-                key: found.location.to_string(),
-                size: found.size,
-                modified_ms: found.last_modified.timestamp_millis(),
-            })
-            .filter(|meta| key::check(&meta.key).is_ok())
-            .collect();
+        let mut metas: Vec<Meta> = self.walk(prefix)?.try_collect().await?;
         metas.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(metas)
+    }
+
+    /// Blobs below the folder `prefix` as they are found, page by page, in no order; all for an empty one.
+    pub fn walk(&self, prefix: &str) -> Result<BoxStream<'static, Result<Meta, Error>>, Error> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.list(prefix);
+        }
+        let (below, shown) = (key::prefix(prefix)?, prefix.to_owned());
+        let found = self.store.list(below.as_ref()).map_err(move |error| failed("list", &shown, error));
+        let metas = found.map_ok(|found| Meta {
+            key: found.location.to_string(),
+            size: found.size,
+            modified_ms: found.last_modified.timestamp_millis(),
+        });
+        Ok(metas.try_filter(|meta| futures::future::ready(key::check(&meta.key).is_ok())).boxed())
     }
 
     /// Removes `key`; it is fine if there is none.
@@ -265,6 +329,9 @@ impl Blobs {
         if let Some(folder) = self.folder.clone() {
             let owned = key.to_owned();
             return blocking("remove", key, move || folder.delete(&owned)).await;
+        }
+        if let Some(bucket) = &self.bucket {
+            return bucket.delete(key).await;
         }
         match self.store.delete(&key::location(key)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -280,6 +347,9 @@ impl Blobs {
         if let Some(folder) = self.folder.clone() {
             return blocking("remove", prefix, move || folder.delete_below(below.as_ref())).await;
         }
+        if let Some(bucket) = &self.bucket {
+            return bucket.delete_prefix(prefix).await;
+        }
         let found = self.store.list(Some(&below)).map_ok(|found| found.location).boxed();
         let removed: Vec<object_store::path::Path> =
             self.store.delete_stream(found).try_collect().await.map_err(|error| failed("remove", prefix, error))?;
@@ -288,15 +358,26 @@ impl Blobs {
 
     /// Bytes of all blobs.
     pub async fn usage(&self) -> Result<u64, Error> {
-        let sizes = self.store.list(None).map_ok(|found| found.size);
-        let add = |total: u64, size: u64| async move { Ok(total + size) };
-        sizes.try_fold(0, add).await.map_err(|error| failed("list", "", error))
+        let add = |total: u64, meta: Meta| async move { Ok(total + meta.size) };
+        self.walk("")?.try_fold(0, add).await
+    }
+
+    /// Gives up what was begun before `before_ms` (milliseconds since the Unix epoch) and never finished, such as the parts that
+    /// a crash leaves in a bucket; answers how many that were. A folder collects its own when it is opened.
+    pub async fn give_up_unfinished(&self, before_ms: i64) -> Result<u64, Error> {
+        match &self.bucket {
+            Some(bucket) => bucket.give_up_unfinished(before_ms).await,
+            None => Ok(0),
+        }
     }
 
     /// Answers when blobs can be read and written, or says why not.
     pub async fn check(&self) -> Result<(), Error> {
         if let Some(folder) = self.folder.clone() {
             return blocking("check", "", move || folder.check()).await;
+        }
+        if let Some(bucket) = &self.bucket {
+            return bucket.check().await;
         }
         self.store.list_with_delimiter(None).await.map(drop).map_err(|error| failed("list", "", error))
     }
@@ -309,12 +390,13 @@ impl Blobs {
             let what = format!("it has {size} bytes, {} were claimed", claim.size);
             return Err(Error::Mismatch { key, what });
         }
-        let hash = match self.folder.clone() {
-            Some(folder) => {
+        let hash = match (self.folder.clone(), &self.bucket) {
+            (None, Some(bucket)) => bucket.hash(&key, &claim.sha256).await?,
+            (Some(folder), _) => {
                 let owned = key.clone();
                 blocking("read", &key, move || folder.hash(&owned)).await?
             }
-            None => {
+            (None, None) => {
                 let mut hasher = Sha256::new();
                 let mut pieces = self.get(&key, None).await?;
                 while let Some(piece) = pieces.try_next().await? {
@@ -328,49 +410,6 @@ impl Blobs {
             return Err(Error::Mismatch { key, what });
         }
         Ok(key)
-    }
-}
-
-/// A blob that is being written. Dropped before its end, it leaves nothing.
-pub struct Writer {
-    side: Side,
-    written: u64,
-}
-
-enum Side {
-    File(file::Writer),
-    Remote(remote::Writer),
-}
-
-impl Writer {
-    /// Takes the next bytes; waits when the disk or the network is behind.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
-        self.written += bytes.len() as u64;
-        match &mut self.side {
-            Side::File(file) => file.write(bytes).await,
-            Side::Remote(remote) => remote.write(bytes).await,
-        }
-    }
-
-    /// Bytes taken so far.
-    pub fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// Makes the blob durable and visible, in this order; one of the same name is replaced.
-    pub async fn finish(self) -> Result<Claim, Error> {
-        match self.side {
-            Side::File(file) => file.finish().await,
-            Side::Remote(remote) => remote.finish().await,
-        }
-    }
-
-    /// Gives the blob up; nothing stays.
-    pub async fn abort(self) -> Result<(), Error> {
-        match self.side {
-            Side::File(file) => file.abort().await,
-            Side::Remote(remote) => remote.abort().await,
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`log`]: topics, partitions, consumer groups; embedded on `redb`
 //! - [`catalog`]: job rows and the tables beside them; embedded on `redb`, in memory for tests
-//! - [`blobs`]: bytes, on `object_store`
+//! - [`blobs`]: bytes, on `object_store`: a folder, or a bucket of an S3 server
 //! - [`embedded`]: all three on one machine, or in memory; [`open`]: any mixture, by address
 //! - [`clock`]: wall-clock time that tests can move
 

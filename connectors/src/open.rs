@@ -7,12 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blobs::s3;
 use crate::clock::Clock;
 use crate::store::OpenError;
 use crate::{Blobs, Catalog, Doors, Log, embedded};
 
 /// A door that is not open after this time counts as closed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Most that copies of sources take in the folder `cache` below the data folder while nobody uses them, bytes.
+pub const CACHE_BYTES: u64 = 10_000_000_000;
 
 /// Where the log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +177,9 @@ pub enum Why {
     /// The service refuses, or cannot be reached.
     #[error(transparent)]
     Service(Box<dyn std::error::Error + Send + Sync>),
+    /// The bucket cannot be used.
+    #[error(transparent)]
+    Bucket(s3::Trouble),
     /// This build has no such door.
     #[error("{0} is not in this build yet")]
     NotInThisBuild(&'static str),
@@ -185,6 +192,7 @@ impl Error {
         match (&self.why, self.door) {
             (Why::InUse(_), _) => "stop the other process, or name another folder with --data".to_owned(),
             (Why::Files(_), _) => "`streamforge doctor` checks the folder of `data` and its disk".to_owned(),
+            (Why::Bucket(trouble), _) => trouble.advice(),
             (Why::NotInThisBuild(_), _) => format!("leave `{setting}` out, and this door is embedded"),
             (_, Door::Log) => {
                 "see that a broker runs there and listens for this machine; security is set by STREAMFORGE_KAFKA_… variables"
@@ -285,7 +293,13 @@ async fn open_blobs(wanted: &Wanted) -> Result<Blobs, Why> {
             let folder = folder.clone();
             on_a_thread(move || Blobs::in_folder(&folder).map_err(refused)).await
         }
-        BlobsAt::S3 { .. } => Err(Why::NotInThisBuild("an S3 blob store")),
+        BlobsAt::S3 { .. } => {
+            let settings = s3::Settings::parse(&wanted.blobs_at()).map_err(Why::Bucket)?;
+            let settings = settings.with_environment(|name| std::env::var(name).ok()).map_err(Why::Bucket)?;
+            let blobs = Blobs::in_bucket(&settings).await.map_err(Why::Bucket)?;
+            let cache = wanted.data.join("cache");
+            on_a_thread(move || blobs.with_cache(&cache, CACHE_BYTES).map_err(refused)).await
+        }
     }
 }
 

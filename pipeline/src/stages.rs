@@ -40,12 +40,14 @@ impl From<connectors::catalog::Error> for StageError {
     }
 }
 
-/// Opens the source of a job as a local file that can be handed to a media process.
-async fn open_source(cx: &Context, claim: &Claim) -> Result<std::fs::File, StageError> {
-    let key = cx.doors.blobs.resolve(&claim.uri)?;
-    match cx.doors.blobs.open_file(&key).await? {
-        Some(file) => Ok(file),
-        None => Err(StageError::retry("blobs_failed", format!("blob `{key}` is no file of this machine"))),
+/// Opens the source of a job as a local file that can be handed to a media process: the file of the store, or a copy of it.
+/// One that `is_doubted` is looked at byte by byte.
+async fn open_source(cx: &Context, claim: &Claim, is_doubted: bool) -> Result<std::fs::File, StageError> {
+    tokio::select! {
+        // A copy of a long film takes a while, and nobody may want it any more.
+        biased;
+        () = cx.cancel.cancelled() => Err(StageError::retry("cancelled", "the work is not wanted any more")),
+        file = cx.doors.blobs.open_claim(claim, is_doubted) => Ok(file?),
     }
 }
 

@@ -7,6 +7,7 @@ use connectors::{Doors, blobs, catalog, log};
 use schemas::event::{JobEnded, UploadReceived};
 use schemas::job::{JobEvent, JobRow, State};
 use schemas::manifest;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
@@ -23,6 +24,12 @@ const RETRY_AFTER_MS: i64 = 15_000;
 
 /// A decision is left to whoever made it for so long, milliseconds.
 const SAY_AFTER_MS: i64 = 30_000;
+
+/// How often parts of blobs that nobody finished are looked for: a bucket's server counts each look.
+const COLLECT_EVERY: Duration = Duration::from_secs(3600);
+
+/// A blob that was begun so long ago and has not ended never will, milliseconds: a day.
+const ABANDONED_AFTER_MS: i64 = 24 * 3_600_000;
 
 /// Rows read at a time.
 const PAGE: usize = 200;
@@ -56,10 +63,17 @@ pub struct Sweeper {
 impl Sweeper {
     /// Sweeps at once and then every half minute, until `shutdown`.
     pub async fn run(&self, doors: &Doors, shutdown: &CancellationToken) {
+        let mut collected: Option<Instant> = None;
         loop {
             if let Err(error) = self.sweep(doors).await {
                 metrics::door_failed("sweep");
                 tracing::warn!(error = chain(&error), "sweeping stopped; it goes on later");
+            }
+            if collected.is_none_or(|at| at.elapsed() > COLLECT_EVERY) {
+                match collect(doors).await {
+                    Ok(_) => collected = Some(Instant::now()),
+                    Err(error) => tracing::warn!(error = chain(&error), "parts of unfinished blobs stay for now"),
+                }
             }
             tokio::select! {
                 biased;
@@ -99,6 +113,15 @@ impl Sweeper {
             self.is_alone || silent_ms > DEAD_AFTER_MS
         }
     }
+}
+
+/// Gives up blobs of which a crash has left parts that nobody sees, and that are paid for; answers how many.
+pub async fn collect(doors: &Doors) -> Result<u64, Error> {
+    let given_up = doors.blobs.give_up_unfinished(doors.clock.now_ms() - ABANDONED_AFTER_MS).await?;
+    if given_up > 0 {
+        tracing::info!(given_up, "gave up blobs that nobody will finish");
+    }
+    Ok(given_up)
 }
 
 async fn finish_or_remove(doors: &Doors, intent: UploadIntent) -> Result<(), Error> {

@@ -26,7 +26,7 @@ impl<E: Engine> Transcode<E> {
 
     /// Runs the engine; bytes go to their blobs as they come.
     async fn encode(&self, event: &ChunkCut, cx: &Context) -> Result<(Encoded, Vec<Claim>), StageError> {
-        let file = open_source(cx, &event.source).await?;
+        let file = open_source(cx, &event.source, false).await?;
         let mut run = self.engine.start(&request(event), file)?;
         let mut writers = Vec::new();
         for quality in qualities(event) {

@@ -1,0 +1,260 @@
+//! Copies of blobs on this machine, for programs that want an open file.
+//!
+//! A copy is named by the SHA-256 and the size that were claimed, and it gets that name only when its bytes are just that. So it
+//! serves all slots and processes of the machine, whichever job asks. A lock that everybody shares who has the file open says
+//! that it is in use; whoever makes room leaves those alone. The kernel drops locks with their owners: a crash leaves nothing
+//! that somebody would have to know about.
+
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use schemas::Claim;
+use sha2::{Digest, Sha256};
+
+use super::folder::{failed, stage_failed};
+use super::s3::Bucket;
+use super::{Error, blocking};
+
+/// Bytes that one request fetches.
+const PART_BYTES: u64 = 4 << 20;
+/// Requests at a time.
+const IN_FLIGHT: usize = 6;
+/// How often somebody looks whether another has finished the copy that both want.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Copies of one blob that are made before it is believed that the bytes change on their way.
+const ATTEMPTS: usize = 4;
+/// Name of a copy that is not whole yet.
+const PARTIAL: &str = ".part";
+
+/// A folder of copies, shared by all processes of the machine that name it.
+#[derive(Debug)]
+pub(super) struct Cache {
+    folder: PathBuf,
+    most_bytes: u64,
+}
+
+/// A copy that was made, as a whole, or why it is none.
+enum Made {
+    Whole,
+    Other { hash: String },
+}
+
+impl Cache {
+    /// Opens `folder`, which is made if it is missing. Copies that nobody uses take up to `most_bytes`.
+    pub(super) fn open(folder: &Path, most_bytes: u64) -> Result<Self, Error> {
+        let shown = folder.display().to_string();
+        std::fs::create_dir_all(folder).map_err(|error| Error::Store {
+            doing: "open the cache",
+            key: shown,
+            source: Box::new(error),
+        })?;
+        Ok(Self { folder: folder.to_owned(), most_bytes })
+    }
+
+    /// The copy of what `claim` says, made from `key` if there is none. Its lock is held for as long as the file, or a
+    /// duplicate of it in another process, is open.
+    pub(super) async fn get(self: &Arc<Self>, bucket: &Arc<Bucket>, key: &str, claim: &Claim) -> Result<File, Error> {
+        let name = name(key, claim)?;
+        let mut unlike: Vec<String> = Vec::new();
+        loop {
+            let (cache, named, owned, size) = (Arc::clone(self), name.clone(), key.to_owned(), claim.size);
+            if let Some(file) = blocking("read", key, move || cache.known(&named, size, &owned)).await? {
+                return Ok(file);
+            }
+            let (cache, named, owned) = (Arc::clone(self), name.clone(), key.to_owned());
+            let Some(part) = blocking("write", key, move || cache.begin(&named, &owned)).await? else {
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            };
+            match self.fill(bucket, key, claim, &name, part).await? {
+                Made::Whole => {}
+                // The same other bytes twice lie there; different ones each time are made by the network.
+                Made::Other { hash } if unlike.contains(&hash) => {
+                    let what = format!("its SHA-256 is {hash}, {} was claimed", claim.sha256);
+                    return Err(Error::Mismatch { key: key.to_owned(), what });
+                }
+                Made::Other { .. } if unlike.len() + 1 >= ATTEMPTS => {
+                    let source = "its bytes change on their way, other ones come each time".into();
+                    return Err(Error::Store { doing: "read", key: key.to_owned(), source });
+                }
+                Made::Other { hash } => unlike.push(hash),
+            }
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Opens a copy that is there, if it is.
+    fn known(&self, name: &str, size: u64, key: &str) -> Result<Option<File>, Error> {
+        let path = self.path(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("read", key, error)),
+        };
+        // Whoever makes room has it for a moment, and then it is gone.
+        file.lock_shared().map_err(|error| stage_failed(key, error))?;
+        let found = file.metadata().map_err(|error| failed("read", key, error))?;
+        if found.nlink() == 0 {
+            return Ok(None);
+        }
+        if found.len() != size {
+            // Somebody has laid hands on it.
+            drop(file);
+            return std::fs::remove_file(&path).map(|()| None).map_err(|error| stage_failed(key, error));
+        }
+        // The time of the last use decides who goes first; without it the time of making does.
+        let _ = file.set_modified(SystemTime::now());
+        Ok(Some(file))
+    }
+
+    /// Takes the making of a copy upon itself; nothing if somebody else is at it.
+    fn begin(&self, name: &str, key: &str) -> Result<Option<File>, Error> {
+        let path = self.path(&format!("{name}{PARTIAL}"));
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| stage_failed(key, error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(stage_failed(key, error)),
+        }
+        // Between opening and locking its maker may have finished it or given it up.
+        let is_current = std::fs::metadata(&path).is_ok_and(|found| {
+            file.metadata().is_ok_and(|ours| (found.ino(), found.dev()) == (ours.ino(), ours.dev()))
+        });
+        Ok(is_current.then_some(file))
+    }
+
+    /// Fetches the bytes into `part` and names it when they are what was claimed.
+    async fn fill(
+        self: &Arc<Self>,
+        bucket: &Arc<Bucket>,
+        key: &str,
+        claim: &Claim,
+        name: &str,
+        part: File,
+    ) -> Result<Made, Error> {
+        let partial = Partial { path: self.path(&format!("{name}{PARTIAL}")), file: Arc::new(part) };
+        let size = bucket.head(key).await?.size;
+        if size != claim.size {
+            let what = format!("it has {size} bytes, {} were claimed", claim.size);
+            return Err(Error::Mismatch { key: key.to_owned(), what });
+        }
+        let (cache, file, owned) = (Arc::clone(self), Arc::clone(&partial.file), key.to_owned());
+        blocking("write", key, move || {
+            cache.make_room(size).map_err(|error| stage_failed(&owned, error))?;
+            file.set_len(0).and_then(|()| reserve(&file, size)).map_err(|error| stage_failed(&owned, error))
+        })
+        .await?;
+        let ranges = (0..size).step_by(PART_BYTES as usize).map(|start| start..size.min(start + PART_BYTES));
+        let mut pieces = stream::iter(ranges)
+            .map(|range| async move { bucket.read_range(key, range.clone()).await.map(|bytes| (range.start, bytes)) })
+            .buffered(IN_FLIGHT);
+        let mut hasher = Sha256::new();
+        while let Some((start, bytes)) = pieces.try_next().await? {
+            let (file, owned) = (Arc::clone(&partial.file), key.to_owned());
+            hasher = blocking("write", key, move || write(&file, start, &bytes, hasher, &owned)).await?;
+        }
+        drop(pieces);
+        let hash = schemas::id::hex(&hasher.finalize());
+        if hash != claim.sha256 {
+            return Ok(Made::Other { hash });
+        }
+        partial.publish(&self.path(name)).map_err(|error| stage_failed(key, error))?;
+        Ok(Made::Whole)
+    }
+
+    /// Removes copies that nobody uses, the longest unused first, until there is room for `wanted` more bytes. Those in use
+    /// stay, so for a while there may be more than was allowed: never more than what is in use.
+    fn make_room(&self, wanted: u64) -> std::io::Result<()> {
+        let mut copies = Vec::new();
+        let mut total = wanted;
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let Ok(found) = std::fs::metadata(&path) else { continue };
+            total = total.saturating_add(found.len());
+            copies.push((found.modified().unwrap_or(SystemTime::UNIX_EPOCH), path, found.len()));
+        }
+        copies.sort();
+        for (_, path, bytes) in copies {
+            let is_partial = path.to_string_lossy().ends_with(PARTIAL);
+            if total <= self.most_bytes && !is_partial {
+                continue;
+            }
+            let Ok(file) = File::open(&path) else { continue };
+            if file.try_lock().is_ok() {
+                std::fs::remove_file(&path)?;
+                total = total.saturating_sub(bytes);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Name of the copy of `claim`; a hash that is none can name no file.
+fn name(key: &str, claim: &Claim) -> Result<String, Error> {
+    let is_hex =
+        claim.sha256.len() == 64 && claim.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if is_hex {
+        return Ok(format!("{}-{}", claim.sha256, claim.size));
+    }
+    let shown: String = claim.sha256.chars().take(80).flat_map(char::escape_default).collect();
+    Err(Error::Mismatch {
+        key: key.to_owned(),
+        what: format!("`{shown}` was claimed, which is no SHA-256 in lower-case hex"),
+    })
+}
+
+/// Takes the space before the bytes come, so that a full disk is told at once.
+fn reserve(file: &File, size: u64) -> std::io::Result<()> {
+    if size == 0 {
+        return Ok(());
+    }
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, size) {
+        // Not every file system can.
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(size),
+        done => Ok(done?),
+    }
+}
+
+fn write(file: &File, start: u64, bytes: &Bytes, mut hasher: Sha256, key: &str) -> Result<Sha256, Error> {
+    hasher.update(bytes);
+    file.write_all_at(bytes, start).map_err(|error| stage_failed(key, error))?;
+    Ok(hasher)
+}
+
+/// A copy that is being made; gone when dropped, unless it has got its name.
+struct Partial {
+    path: PathBuf,
+    file: Arc<File>,
+}
+
+impl Partial {
+    /// Gives the copy its name. It is a cache: nothing of it must outlive a power cut, but a file without its bytes may not
+    /// either.
+    fn publish(&self, path: &Path) -> std::io::Result<()> {
+        self.file.sync_data()?;
+        std::fs::rename(&self.path, path)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After `publish` there is no file of this name, and as long as we hold the lock nobody makes another.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

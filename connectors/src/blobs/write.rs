@@ -1,0 +1,57 @@
+//! Writing a blob piece by piece, wherever it lies.
+
+use bytes::Bytes;
+use schemas::Claim;
+
+use super::{Error, file, remote, s3};
+
+/// A blob that is being written. Dropped before its end, it leaves nothing.
+pub struct Writer {
+    side: Side,
+    written: u64,
+}
+
+pub(super) enum Side {
+    File(file::Writer),
+    Bucket(s3::Writer),
+    Remote(remote::Writer),
+}
+
+impl Writer {
+    pub(super) fn on(side: Side) -> Self {
+        Self { side, written: 0 }
+    }
+
+    /// Takes the next bytes; waits when the disk or the network is behind.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        self.written += bytes.len() as u64;
+        match &mut self.side {
+            Side::File(file) => file.write(bytes).await,
+            Side::Bucket(bucket) => bucket.write(bytes).await,
+            Side::Remote(remote) => remote.write(bytes).await,
+        }
+    }
+
+    /// Bytes taken so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Makes the blob durable and visible, in this order; one of the same name is replaced.
+    pub async fn finish(self) -> Result<Claim, Error> {
+        match self.side {
+            Side::File(file) => file.finish().await,
+            Side::Bucket(bucket) => bucket.finish().await,
+            Side::Remote(remote) => remote.finish().await,
+        }
+    }
+
+    /// Gives the blob up; nothing stays.
+    pub async fn abort(self) -> Result<(), Error> {
+        match self.side {
+            Side::File(file) => file.abort().await,
+            Side::Bucket(bucket) => bucket.abort().await,
+            Side::Remote(remote) => remote.abort().await,
+        }
+    }
+}
