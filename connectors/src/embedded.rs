@@ -25,7 +25,8 @@ pub enum Error {
     InUse(OpenError),
 }
 
-/// Opens the doors in `data`, making what is missing: `log.redb`, `catalog.redb` and the folder `blobs`.
+/// Opens the doors in `data`, making what is missing: `log.redb` with `log.journal`, `catalog.redb` and the
+/// folder `blobs`.
 ///
 /// Fails with [`Error::InUse`] while another process has them open.
 pub fn open(data: &Path, clock: Arc<dyn Clock>) -> Result<Doors, Error> {

@@ -12,12 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use redb::{Database, WriteTransaction};
+use redb::{Database, Durability, WriteTransaction};
 
 mod home;
+mod journal;
 
 pub(crate) use home::Home;
 pub use home::OpenError;
+pub(crate) use journal::Journal;
 
 /// Requests of one transaction at most.
 const MAX_REQUESTS: usize = 4096;
@@ -67,6 +69,7 @@ fault_from!(
     redb::StorageError,
     redb::TableError,
     redb::TransactionError,
+    redb::SetDurabilityError,
     redb::CommitError,
     redb::DatabaseError,
     serde_json::Error
@@ -82,6 +85,21 @@ pub(crate) trait Batch: Send + 'static {
 
     /// Writes all requests into `transaction`.
     fn write(&mut self, transaction: &WriteTransaction, requests: &mut [Self::Request]) -> Result<(), Fault>;
+
+    /// What the last `write` has changed, for the journal. Absent: it must go to the database's own file at once.
+    fn changes(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Makes changes of the journal again.
+    fn replay(_transaction: &WriteTransaction, _changes: &[u8]) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Writes what it saves only with transactions that go to the database's own file.
+    fn save(&mut self, _transaction: &WriteTransaction) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// Answers all requests, after the commit or its failure.
     fn settle(&mut self, requests: Vec<Self::Request>, outcome: Result<(), Fault>);
@@ -104,10 +122,10 @@ enum Side<B: Batch> {
 }
 
 impl<B: Batch> Store<B> {
-    /// A writer thread called `name`.
-    pub(crate) fn threaded(name: &str, home: Arc<Home>, batch: B) -> Result<Self, OpenError> {
+    /// A writer thread called `name`. What goes to `journal` first must have been brought to the database before.
+    pub(crate) fn threaded(name: &str, home: Arc<Home>, journal: Option<Journal>, batch: B) -> Result<Self, OpenError> {
         let healthy = Arc::new(AtomicBool::new(true));
-        let mut committer = Committer { home, batch, healthy: Arc::clone(&healthy), failed: false };
+        let mut committer = Committer { home, journal, batch, healthy: Arc::clone(&healthy), failed: false };
         let (queue, requests) = channel();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
@@ -119,7 +137,8 @@ impl<B: Batch> Store<B> {
     /// A writer without a thread.
     pub(crate) fn inline(home: Arc<Home>, batch: B) -> Self {
         let healthy = Arc::new(AtomicBool::new(true));
-        let committer = Mutex::new(Committer { home, batch, healthy: Arc::clone(&healthy), failed: false });
+        let committer =
+            Mutex::new(Committer { home, journal: None, batch, healthy: Arc::clone(&healthy), failed: false });
         Self { side: Side::Inline { committer }, healthy }
     }
 
@@ -164,6 +183,8 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 struct Committer<B> {
     home: Arc<Home>,
+    /// Absent: every transaction goes to the database's own file.
+    journal: Option<Journal>,
     batch: B,
     healthy: Arc<AtomicBool>,
     /// Whether the database must be opened again first.
@@ -184,13 +205,48 @@ impl<B: Batch> Committer<B> {
     fn try_commit(&mut self, requests: &mut [B::Request]) -> Result<(), Fault> {
         if self.failed {
             self.home.reopen()?;
-            self.batch.reload(&*self.home.database()?)?;
+            let database = self.home.database()?;
+            if let Some(journal) = &mut self.journal {
+                journal.recover(&database, B::replay)?;
+            }
+            self.batch.reload(&database)?;
             tracing::info!("the database is open again after a failed transaction");
         }
-        let transaction = self.home.database()?.begin_write()?;
+        let mut transaction = self.home.database()?.begin_write()?;
         self.batch.write(&transaction, requests)?;
+        let changes = self.batch.changes();
+        match (&mut self.journal, changes) {
+            (Some(journal), Some(changes)) if journal.has_room(changes.len()) => {
+                transaction.set_durability(Durability::None)?;
+                transaction.commit()?;
+                journal.append(&changes).map_err(Fault::new)
+            }
+            _ => self.commit_for_good(transaction),
+        }
+    }
+
+    /// Commits `transaction`, and with it all those before it that only the journal holds.
+    fn commit_for_good(&mut self, transaction: WriteTransaction) -> Result<(), Fault> {
+        self.batch.save(&transaction)?;
+        if let Some(journal) = &self.journal {
+            journal.mark(&transaction)?;
+        }
         transaction.commit()?;
+        if let Some(journal) = &mut self.journal {
+            journal.restart();
+        }
         Ok(())
+    }
+
+    /// Leaves nothing to the journal, so that the next start has nothing to do.
+    fn close(&mut self) {
+        if self.failed || !self.journal.as_ref().is_some_and(Journal::is_dirty) {
+            return;
+        }
+        let begun = self.home.database().and_then(|database| Ok(database.begin_write()?));
+        if let Err(fault) = begun.and_then(|transaction| self.commit_for_good(transaction)) {
+            tracing::warn!(error = %fault, "the journal keeps what the database could not take");
+        }
     }
 }
 
@@ -205,6 +261,7 @@ fn serve<B: Batch>(committer: &mut Committer<B>, queue: &Receiver<B::Request>) {
         last = (count, flushing.elapsed());
         tracing::trace!(count, waited = ?(flushing - begun), took = ?last.1, "committed");
     }
+    committer.close();
 }
 
 /// Takes what is queued. Callers that have just been answered together often come back together, so a fraction of a

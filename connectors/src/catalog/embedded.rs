@@ -77,7 +77,7 @@ impl Embedded {
         home.database()
             .and_then(|database| tables::lay_out(&database))
             .map_err(|fault| OpenError::File { path: path.to_owned(), source: Box::new(fault) })?;
-        let store = Store::threaded("catalog", Arc::clone(&home), Writer)?;
+        let store = Store::threaded("catalog", Arc::clone(&home), None, Writer)?;
         Ok(Self { store, home })
     }
 

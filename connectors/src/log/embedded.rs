@@ -1,7 +1,7 @@
 //! The embedded log: one process owns one file.
 //!
-//! All writes go through one writer, which makes one durable transaction of everything that waits (group commit). Readers
-//! see a record only after that. Groups live in this process; only their committed offsets are stored. Offsets of a
+//! All writes go through one writer, which makes one transaction of everything that waits (group commit) and flushes it to
+//! a journal. Readers see a record only after that. Groups live in this process; only their committed offsets are stored. Offsets of a
 //! partition have no gaps, and time stamps never fall within one.
 
 use std::path::Path;
@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::log::{Consumer, Error, From, Log, NewRecord, Progress, Reader, Record, TopicPartition, TopicSpec};
-use crate::store::{Fault, Home, OpenError, Store, locked};
+use crate::store::{Fault, Home, Journal, OpenError, Store, locked};
 
+mod change;
 mod consumer;
 mod disk;
 mod groups;
@@ -44,12 +45,18 @@ struct Inner {
 }
 
 impl Embedded {
-    /// Opens the log in the file `path`, making it if it is missing. Fails while another process has it open.
+    /// Opens the log in the file `path` and the journal beside it, making them if they are missing. Fails while another
+    /// process has it open.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let home = Home::on_disk(path, CACHE_BYTES)?;
         let failed = |fault: Fault| OpenError::File { path: path.to_owned(), source: Box::new(fault) };
+        let journal = home.database().and_then(|database| {
+            disk::lay_out(&database)?;
+            Journal::open(&path.with_extension("journal"), &database, change::replay)
+        });
+        let journal = journal.map_err(failed)?;
         let shared = share(home, clock).map_err(failed)?;
-        let store = Store::threaded("log", Arc::clone(&shared.home), Writer::new(Arc::clone(&shared)))?;
+        let store = Store::threaded("log", Arc::clone(&shared.home), Some(journal), Writer::new(Arc::clone(&shared)))?;
         Ok(Self { inner: Arc::new(Inner { store, shared }) })
     }
 
@@ -57,6 +64,7 @@ impl Embedded {
     pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let home = Home::in_memory()?;
         let failed = |fault: Fault| OpenError::File { path: ":memory:".into(), source: Box::new(fault) };
+        home.database().and_then(|database| disk::lay_out(&database)).map_err(failed)?;
         let shared = share(home, clock).map_err(failed)?;
         let store = Store::inline(Arc::clone(&shared.home), Writer::new(Arc::clone(&shared)));
         Ok(Self { inner: Arc::new(Inner { store, shared }) })
@@ -65,7 +73,6 @@ impl Embedded {
 
 fn share(home: Arc<Home>, clock: Arc<dyn Clock>) -> Result<Arc<Shared>, Fault> {
     let database = home.database()?;
-    disk::lay_out(&database)?;
     let shared = Shared { home, clock, view: Mutex::default(), groups: Mutex::default() };
     shared.load(&database)?;
     Ok(Arc::new(shared))

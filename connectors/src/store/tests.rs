@@ -99,7 +99,7 @@ fn a_disk_that_was_full_for_a_while_is_written_again() {
     let backend = disk.clone();
     let open = move || Ok(Database::builder().create_with_backend(backend.clone()).map_err(Fault::from).unwrap());
     let home = Home::opened_by(Box::new(open)).unwrap();
-    let store = Store::threaded("numbers", Arc::clone(&home), numbers).unwrap();
+    let store = Store::threaded("numbers", Arc::clone(&home), None, numbers).unwrap();
     ask(&store, 1).unwrap();
     disk.full.store(true, Ordering::SeqCst);
     ask(&store, 2).unwrap_err();
@@ -115,12 +115,78 @@ fn a_disk_that_was_full_for_a_while_is_written_again() {
     assert!([1, 3, 4].iter().all(|number| stored.contains(number)), "{stored:?}");
 }
 
+/// Numbers that go to a journal first; those from a thousand on go to the database at once.
+#[derive(Default)]
+struct Journaled(Numbers, Vec<u8>);
+
+impl Batch for Journaled {
+    type Request = Asked;
+
+    fn weight(_: &Asked) -> usize {
+        8
+    }
+
+    fn write(&mut self, transaction: &WriteTransaction, requests: &mut [Asked]) -> Result<(), Fault> {
+        self.1 = requests.iter().flat_map(|(number, _)| number.to_le_bytes()).collect();
+        self.0.write(transaction, requests)
+    }
+
+    fn changes(&mut self) -> Option<Vec<u8>> {
+        let numbers = self.1.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+        numbers.max().is_some_and(|most| most < 1000).then(|| std::mem::take(&mut self.1))
+    }
+
+    fn replay(transaction: &WriteTransaction, changes: &[u8]) -> Result<(), Fault> {
+        let mut table = transaction.open_table(NUMBERS)?;
+        for number in changes.chunks_exact(8) {
+            table.insert(u64::from_le_bytes(number.try_into().unwrap()), ())?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, requests: Vec<Asked>, outcome: Result<(), Fault>) {
+        self.0.settle(requests, outcome);
+    }
+
+    fn reload(&mut self, database: &Database) -> Result<(), Fault> {
+        self.0.reload(database)
+    }
+}
+
+#[test]
+fn what_only_the_journal_holds_outlives_a_disk_that_was_full() {
+    let (disk, folder) = (Disk::default(), tempfile::tempdir().unwrap());
+    let backend = disk.clone();
+    let open = move || Ok(Database::builder().create_with_backend(backend.clone()).map_err(Fault::from).unwrap());
+    let home = Home::opened_by(Box::new(open)).unwrap();
+    let path = folder.path().join("numbers.journal");
+    let journal = Journal::open(&path, &home.database().unwrap(), Journaled::replay).unwrap();
+    let store = Store::threaded("numbers", Arc::clone(&home), Some(journal), Journaled::default()).unwrap();
+    let ask = |number: u64| {
+        let (sender, answer) = channel();
+        store.submit((number, sender));
+        answer.recv().unwrap()
+    };
+    ask(1).unwrap();
+    ask(2).unwrap();
+    disk.full.store(true, Ordering::SeqCst);
+    ask(1000).unwrap_err();
+    disk.full.store(false, Ordering::SeqCst);
+    ask(3).unwrap();
+    ask(1001).unwrap();
+    drop(store);
+    let transaction = home.database().unwrap().begin_read().unwrap();
+    let table = transaction.open_table(NUMBERS).unwrap();
+    let stored: Vec<u64> = table.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect();
+    assert!([1, 2, 3, 1001].iter().all(|number| stored.contains(number)), "{stored:?}");
+}
+
 #[test]
 fn callers_that_wait_together_share_a_transaction() {
     let (disk, numbers) = (Disk::default(), Numbers::default());
     let backend = disk.clone();
     let open = move || Ok(Database::builder().create_with_backend(backend.clone()).map_err(Fault::from).unwrap());
-    let store = Store::threaded("numbers", Home::opened_by(Box::new(open)).unwrap(), numbers).unwrap();
+    let store = Store::threaded("numbers", Home::opened_by(Box::new(open)).unwrap(), None, numbers).unwrap();
     let answers: Vec<_> = (0..1000)
         .map(|number| {
             let (sender, answer) = channel();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use redb::{Database, ReadableTable, Table, WriteTransaction};
 use tokio::sync::oneshot;
 
+use super::change::{self, Changes};
 use super::disk::{self, COMMITTED, ENDS, RECORDS, TOPICS};
 use super::groups::{Groups, Owner};
 use super::view::{Ends, Place, Topic, View};
@@ -87,19 +88,12 @@ pub(super) struct Commit {
     pub(super) offset: i64,
 }
 
-/// The ends of partitions are saved with every so many transactions; opening finds the rest by looking at the records.
-///
-/// Each table that a transaction touches costs pages in its flush, and appends are all about that flush.
-const SAVE_ENDS_EVERY: u32 = 256;
-
 /// The writing side of the log.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     staged: Staged,
-    /// Partitions whose ends have moved since they were saved.
+    /// Partitions whose ends have moved since they were saved; opening finds the rest by looking at the records.
     unsaved: HashSet<Place>,
-    /// Transactions since ends were saved.
-    transactions: u32,
 }
 
 /// What readers get to see after the commit.
@@ -107,8 +101,9 @@ pub(super) struct Writer {
 struct Staged {
     topics: HashMap<String, Arc<Topic>>,
     ends: HashMap<Place, Ends>,
-    /// Partitions that lose records: their ends must be saved along, or an empty partition would begin at zero again.
-    dropped: Vec<Place>,
+    changes: Changes,
+    /// More has changed than records and offsets.
+    is_profound: bool,
     /// Records as they are stored, on their way into the table.
     stored: Vec<((u32, u32, i64), Vec<u8>)>,
     fresh: Vec<(Place, Record)>,
@@ -119,7 +114,7 @@ type Records<'t> = Table<'t, (u32, u32, i64), &'static [u8]>;
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, staged: Staged::default(), unsaved: HashSet::new(), transactions: 0 }
+        Self { shared, staged: Staged::default(), unsaved: HashSet::new() }
     }
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, Error> {
@@ -201,6 +196,7 @@ impl Writer {
         let mut table = transaction.open_table(COMMITTED)?;
         for one in offsets {
             table.insert((group, one.place.0, one.place.1), one.offset)?;
+            self.staged.changes.committed(group, one.place, one.offset);
             self.staged.committed.push((group.to_owned(), one.place, one.offset));
         }
         Ok(None)
@@ -243,26 +239,6 @@ impl Writer {
         if after.first > before.first {
             table.retain_in((place.0, place.1, before.first)..(place.0, place.1, after.first), |_, _| false)?;
             self.staged.ends.insert(place, after);
-            self.staged.dropped.push(place);
-        }
-        Ok(())
-    }
-
-    fn save_ends(&mut self, transaction: &WriteTransaction) -> Result<(), Fault> {
-        self.unsaved.extend(self.staged.ends.keys());
-        self.transactions += 1;
-        let due: Vec<Place> = if self.transactions >= SAVE_ENDS_EVERY {
-            self.transactions = 0;
-            self.unsaved.drain().collect()
-        } else {
-            self.staged.dropped.clone()
-        };
-        if due.is_empty() {
-            return Ok(());
-        }
-        let mut table = transaction.open_table(ENDS)?;
-        for place in due {
-            table.insert(place, self.ends(place).row())?;
         }
         Ok(())
     }
@@ -331,15 +307,39 @@ impl Batch for Writer {
         // Neighbours in the tree go in one after the other, so that each of its pages is visited once.
         self.staged.stored.sort_unstable_by_key(|(key, _)| *key);
         for (key, stored) in self.staged.stored.drain(..) {
+            self.staged.changes.record((key.0, key.1), key.2, &stored);
             table.insert(key, stored.as_slice())?;
         }
         for request in requests {
-            if let Request::Retain { more, .. } = request {
-                *more = self.retain(&mut table)?;
+            match request {
+                Request::Retain { more, .. } => {
+                    *more = self.retain(&mut table)?;
+                    self.staged.is_profound = true;
+                }
+                Request::Topics { .. } | Request::Probe { .. } => self.staged.is_profound = true,
+                Request::Append { .. } | Request::Commit { .. } => {}
             }
         }
-        drop(table);
-        self.save_ends(transaction)
+        self.unsaved.extend(self.staged.ends.keys());
+        Ok(())
+    }
+
+    fn changes(&mut self) -> Option<Vec<u8>> {
+        let changes = std::mem::take(&mut self.staged.changes);
+        (!self.staged.is_profound).then(|| changes.into_bytes())
+    }
+
+    fn replay(transaction: &WriteTransaction, changes: &[u8]) -> Result<(), Fault> {
+        change::replay(transaction, changes)
+    }
+
+    fn save(&mut self, transaction: &WriteTransaction) -> Result<(), Fault> {
+        let mut table = transaction.open_table(ENDS)?;
+        let unsaved: Vec<Place> = self.unsaved.drain().collect();
+        for place in unsaved {
+            table.insert(place, self.ends(place).row())?;
+        }
+        Ok(())
     }
 
     fn reload(&mut self, database: &Database) -> Result<(), Fault> {

@@ -1,0 +1,79 @@
+//! What appends and commits change, in the form in which the journal keeps it.
+
+use redb::WriteTransaction;
+
+use super::disk::{COMMITTED, RECORDS};
+use super::view::Place;
+use crate::store::Fault;
+
+const RECORD: u8 = 1;
+const OFFSET: u8 = 2;
+
+/// Changes of one transaction, one after the other.
+#[derive(Default)]
+pub(super) struct Changes(Vec<u8>);
+
+impl Changes {
+    /// A record, as it is stored, has come to `place`.
+    pub(super) fn record(&mut self, place: Place, offset: i64, stored: &[u8]) {
+        self.0.push(RECORD);
+        self.place(place, offset);
+        self.bytes(stored);
+    }
+
+    /// `group` has come to `offset`.
+    pub(super) fn committed(&mut self, group: &str, place: Place, offset: i64) {
+        self.0.push(OFFSET);
+        self.place(place, offset);
+        self.bytes(group.as_bytes());
+    }
+
+    /// All of them.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn place(&mut self, place: Place, offset: i64) {
+        self.0.extend_from_slice(&place.0.to_le_bytes());
+        self.0.extend_from_slice(&place.1.to_le_bytes());
+        self.0.extend_from_slice(&offset.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        // More than this fits into no journal, and what does not fit is not taken from it.
+        self.0.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+/// Makes `changes` in `transaction`; made twice they are the same.
+pub(super) fn replay(transaction: &WriteTransaction, changes: &[u8]) -> Result<(), Fault> {
+    let mut records = transaction.open_table(RECORDS)?;
+    let mut committed = transaction.open_table(COMMITTED)?;
+    let mut rest = changes;
+    while let Some(kind) = rest.split_off_first() {
+        let (topic, partition) = (u32::from_le_bytes(take(&mut rest)?), u32::from_le_bytes(take(&mut rest)?));
+        let offset = i64::from_le_bytes(take(&mut rest)?);
+        let length = u32::from_le_bytes(take(&mut rest)?) as usize;
+        let bytes = rest.split_off(..length).ok_or_else(damaged)?;
+        match *kind {
+            RECORD => drop(records.insert((topic, partition, offset), bytes)?),
+            OFFSET => {
+                let group = std::str::from_utf8(bytes).map_err(Fault::new)?;
+                committed.insert((group, topic, partition), offset)?;
+            }
+            other => return Err(Fault::new(format!("the journal holds a change of kind {other}, which is unknown"))),
+        }
+    }
+    Ok(())
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Fault> {
+    let (taken, left) = rest.split_first_chunk().ok_or_else(damaged)?;
+    *rest = left;
+    Ok(*taken)
+}
+
+fn damaged() -> Fault {
+    Fault::new("the journal holds half a change")
+}
