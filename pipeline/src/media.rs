@@ -27,6 +27,7 @@ pub mod library;
 pub mod picture;
 pub mod probe;
 pub mod progressive;
+mod rung;
 pub mod sandbox;
 pub mod sniff;
 pub mod source;
