@@ -84,6 +84,9 @@ pub struct WorkerRow {
     pub stages: Vec<(String, u32, u32)>,
     /// What it does right now, in words.
     pub current: Vec<String>,
+    /// Busy slots of all slots, 0 to 1.
+    #[serde(default)]
+    pub load: f64,
     /// When it started, milliseconds since the Unix epoch.
     pub started_at: i64,
     /// Last sign of life, milliseconds since the Unix epoch.

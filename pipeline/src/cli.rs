@@ -3,18 +3,20 @@
 //! # Layout
 //! - here: commands and flags, dispatch
 //! - [`roles`]: `up`, `edge` and `work`; [`stop`]: how they are told to end
-//! - [`client`]: requests to a server; [`follow`]: its event streams; [`submit`], [`jobs`], [`watch`], [`steer`]: the
-//!   commands made of them
+//! - [`client`]: requests to a server; [`follow`]: its event streams; [`submit`], [`jobs`], [`watch`], [`steer`],
+//!   [`workers`], [`replay`], [`dlq`]: the commands made of them
 //! - [`doctor`], [`settings`]: help yourself
 //! - [`show`]: text for people; [`machine`]: memory and disk; [`journal`]: log lines; [`failure`]: how commands end
 
 pub mod client;
+pub mod dlq;
 pub mod doctor;
 pub mod failure;
 pub mod follow;
 pub mod jobs;
 pub mod journal;
 pub mod machine;
+pub mod replay;
 pub mod roles;
 pub mod settings;
 pub mod show;
@@ -22,6 +24,7 @@ pub mod steer;
 pub mod stop;
 pub mod submit;
 pub mod watch;
+pub mod workers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -137,6 +140,32 @@ pub enum Command {
         json: bool,
         #[command(flatten)]
         server: ServerFlag,
+    },
+    /// Run a stage again from the log, without touching what others made
+    Replay {
+        /// The stage
+        #[arg(long)]
+        stage: String,
+        /// Only events of this job
+        #[arg(long, value_name = "ID")]
+        job: Option<String>,
+        /// Only events since then: 2026-11-23T10:00:00Z, or how long ago: 90s, 30m, 2h, 7d
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Only count what would run again
+        #[arg(long)]
+        dry_run: bool,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: ServerFlag,
+    },
+    /// Look at events that stages gave up on, and decide about them
+    Dlq {
+        /// What to do with them
+        #[command(subcommand)]
+        command: dlq::Command,
     },
     /// Check this machine and these settings, and say how to mend what is wrong
     Doctor {
@@ -296,7 +325,12 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Explain { id, json, server } => steer::explain(&Client::new(&server.server)?, &id, json).await,
         Command::Cancel { ids, server } => steer::cancel(&Client::new(&server.server)?, &ids).await,
         Command::Delete { ids, server } => steer::delete(&Client::new(&server.server)?, &ids).await,
-        Command::Workers { json, server } => jobs::workers(&Client::new(&server.server)?, json).await,
+        Command::Workers { json, server } => workers::run(&Client::new(&server.server)?, json).await,
+        Command::Replay { stage, job, since, dry_run, json, server } => {
+            let wish = replay::Wish { stage, job, since, dry_run };
+            replay::run(&Client::new(&server.server)?, &wish, json).await
+        }
+        Command::Dlq { command } => dlq::run(command).await,
         Command::Doctor { json, settings } => doctor::run(settings.load()?, json).await,
         Command::Config { command: ConfigCommand::Show { json, settings } } => settings::show(&settings.load()?, json),
         Command::Completions { shell } => completions(shell),

@@ -9,8 +9,8 @@
 //! - [`jobs`], [`explain`], [`watch`]: what a job is, why it is not done, and how it changes
 //! - [`play`], [`hls`], [`manifests`]: bytes out; [`deliver`], [`range`]: which of them
 //! - [`board`]: progress in memory; [`record`], [`events`]: events fold into rows
-//! - [`health`], [`ops`]: for balancers and operators
-//! - [`problem`]: errors as clients see them; [`query`]: query strings; [`page`]: the web page and the description
+//! - [`health`], [`ops`]: for balancers and operators; [`workers`], [`dlq`], [`replay`]: for who operates
+//! - [`problem`]: errors as clients see them; [`query`], [`body`]: query strings and small bodies; [`page`]: the web page and the description
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::stage::AnyStage;
 use accept::Limits;
 use board::Board;
 use manifests::Manifests;
@@ -28,8 +29,10 @@ use sweep::Sweeper;
 
 pub mod accept;
 pub mod board;
+pub mod body;
 pub mod cors;
 pub mod deliver;
+pub mod dlq;
 pub mod events;
 pub mod explain;
 pub mod health;
@@ -43,11 +46,13 @@ pub mod problem;
 pub mod query;
 pub mod range;
 pub mod record;
+pub mod replay;
 pub mod routes;
 pub mod survey;
 pub mod sweep;
 pub mod upload;
 pub mod watch;
+pub mod workers;
 
 pub use record::record;
 
@@ -66,6 +71,28 @@ pub struct Settings {
     pub grace: Duration,
     /// Names the job of an upload that begins at so many milliseconds since the Unix epoch; unique among all edges.
     pub new_job: fn(u64) -> JobId,
+    /// The stages of the pipeline, wherever they run.
+    pub stages: Vec<KnownStage>,
+    /// A worker of which nothing was heard for so long counts as gone.
+    pub worker_timeout: Duration,
+}
+
+/// A stage as the edge knows it, which runs none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownStage {
+    /// Its name.
+    pub name: &'static str,
+    /// Topic of its input.
+    pub input: &'static str,
+    /// Whether a video is nothing without it.
+    pub is_required: bool,
+}
+
+impl KnownStage {
+    /// What an edge must know of `stage`.
+    pub fn of(stage: &dyn AnyStage) -> Self {
+        Self { name: stage.name(), input: stage.input(), is_required: stage.is_required() }
+    }
 }
 
 impl Default for Settings {
@@ -76,6 +103,8 @@ impl Default for Settings {
             owner: format!("edge-{}-{:08x}", std::process::id(), rand::random::<u32>()),
             is_alone: true,
             grace: Duration::from_secs(20),
+            stages: Vec::new(),
+            worker_timeout: Duration::from_secs(10),
             new_job: |unix_ms| JobId::from_parts(unix_ms, rand::random()),
         }
     }

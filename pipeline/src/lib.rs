@@ -4,11 +4,13 @@
 //! - [`cli`], [`config`]: the command line and the settings
 //! - [`topology`]: THE list of stages; [`runner`]: delivery; [`edge`]: HTTP
 //! - [`stages`]: one file per stage
-//! - [`stage`]: what a stage is; [`media`]: decoding and encoding; [`metrics`]: every metric's name
+//! - [`stage`]: what a stage is; [`media`]: decoding and encoding; [`metrics`]: every metric's name; [`header`]: what
+//!   headers of records say
 
 pub mod cli;
 pub mod config;
 pub mod edge;
+pub mod header;
 pub mod media;
 pub mod metrics;
 pub mod runner;

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`offsets`], [`fair`], [`backoff`]: pure rules, property-tested
 //! - `intake`: one task per stage that owns its consumer; `pool`: slots and the queue before them
-//! - `drive`: the turn of one task; `attempt`: one attempt; `ending`, [`dead_letter`]: what follows
+//! - `drive`: the turn of one task; `attempt`: one attempt; `ending`, `sweep_up`: what follows
 //! - `watch`: cancelled and deleted jobs; `jobs`: which of them have work here
 //! - `progress`, `heartbeat`, [`status`]: what others see
 
@@ -21,7 +21,6 @@ use crate::stage::{AnyStage, Lane};
 
 mod attempt;
 pub mod backoff;
-pub mod dead_letter;
 mod door;
 mod drive;
 mod ending;
@@ -35,6 +34,7 @@ mod progress;
 mod settings;
 mod station;
 pub mod status;
+mod sweep_up;
 mod task;
 mod watch;
 

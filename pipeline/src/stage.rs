@@ -106,6 +106,15 @@ impl StageError {
         Self::Retry(Cause { code: Self::DOOR, message: format!("{doing}: {}", chain(error)) })
     }
 
+    /// The event is for another version of this program: the runner keeps it for the worker that will take this one's
+    /// place, for a bounded long time, and counts no attempt.
+    pub fn other_version(message: impl Into<String>) -> Self {
+        Self::Retry(Cause { code: Self::OTHER_VERSION, message: message.into() })
+    }
+
+    /// Code of a [`StageError::other_version`].
+    pub const OTHER_VERSION: &'static str = "other_version";
+
     /// Code of a [`StageError::door`].
     pub const DOOR: &'static str = "door_unavailable";
 

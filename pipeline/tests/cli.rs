@@ -382,6 +382,56 @@ fn one_job_is_shown_explained_cancelled_and_deleted() {
 }
 
 #[test]
+fn operators_replay_and_decide_about_dead_letters() {
+    let letter =
+        |id: &str| json!({ "id": id, "at": "2026-11-23T10:00:00Z", "reason": "damaged", "message": "decode: no" });
+    let server = Server::start(move |request| match request.line.as_str() {
+        "POST /api/replay" => Reply::json(
+            202,
+            &json!({ "count": 3, "jobs": 2, "skipped": { "ended": 1, "deleted": 0, "unreadable": 0 } }),
+        ),
+        "GET /api/dlq?limit=100" => Reply::json(200, &json!({ "letters": [letter("split:0:1")], "total": 4 })),
+        "GET /api/dlq?limit=1000&stage=split" => {
+            Reply::json(200, &json!({ "letters": [letter("split:0:1"), letter("split:0:2")], "total": 2 }))
+        }
+        "GET /api/dlq/split:0:1" => Reply::json(200, &json!({ "id": "split:0:1", "event": { "job": ID } })),
+        "POST /api/dlq/split:0:1/retry" => Reply::json(202, &json!({ "note": "the job has failed" })),
+        "DELETE /api/dlq/split:0:1" => Reply::json(202, &json!({})),
+        _ => Reply::problem(404, "not_found", "no such letter"),
+    });
+    let said = ask(&server, &["replay", "--stage", "split", "--job", ID, "--since", "2026-11-23T10:00:00Z"]);
+    assert_exit(&said, 0);
+    assert!(stdout(&said).starts_with("split runs again on 3 events of 2 jobs\n  1 left out"), "{}", stdout(&said));
+    let asked: Value = serde_json::from_slice(&server.requests()[0].body).unwrap();
+    let wish = json!({ "stage": "split", "job": ID, "since": "2026-11-23T10:00:00Z", "dry_run": false });
+    assert_eq!(asked, wish);
+    assert_failure(&ask(&server, &["replay", "--stage", "split", "--since", "soon"]), 2, "`soon` is no time", "2h");
+
+    let said = ask(&server, &["dlq", "list"]);
+    assert!(stdout(&said).contains("split:0:1") && stdout(&said).contains("1 of 4"), "{}", stdout(&said));
+    assert!(stdout(&ask(&server, &["dlq", "show", "split:0:1"])).contains(ID));
+    let said = ask(&server, &["dlq", "retry", "split:0:1"]);
+    assert_eq!(stdout(&said), "split:0:1 retried\n  the job has failed\n");
+    let said = ask(&server, &["dlq", "drop", "--stage", "split"]);
+    assert_failure(&said, 1, "split:0:2: the server refused: no such letter", "streamforge");
+    assert_eq!(stdout(&said), "split:0:1 dropped\n");
+    assert_eq!(stdout(&ask(&server, &["dlq", "drop", "--id", "split:0:1"])), "split:0:1 dropped\n");
+    assert_exit(&ask(&server, &["dlq", "drop"]), 2);
+}
+
+#[test]
+fn workers_are_a_table() {
+    let server = Server::start(|_| {
+        let worker = json!({ "id": "host-1-aa", "version": "0.1.0", "state": "gone", "load": 0.0, "current": [],
+                             "seen_at": "2026-11-23T10:00:00Z", "stages": [{ "name": "probe", "slots": 1, "busy": 0 }] });
+        Reply::json(200, &json!({ "workers": [worker] }))
+    });
+    let said = ask(&server, &["workers"]);
+    assert_exit(&said, 0);
+    assert!(stdout(&said).contains("host-1-aa  gone") && stdout(&said).contains("probe:0/1"), "{}", stdout(&said));
+}
+
+#[test]
 fn a_server_that_is_not_streamforge_is_told() {
     let server = Server::start(|_| Reply::html("<html>It works!</html>"));
     assert_failure(&ask(&server, &["jobs"]), 1, "does not answer like StreamForge", "--server");

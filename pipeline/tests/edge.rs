@@ -10,6 +10,8 @@ mod doors;
 mod house;
 #[path = "edge/jobs.rs"]
 mod jobs;
+#[path = "edge/operate.rs"]
+mod operate;
 #[path = "edge/pages.rs"]
 mod pages;
 #[path = "edge/play.rs"]

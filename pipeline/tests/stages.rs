@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "other tests use the rest of it")]
+#[path = "fleet/engine.rs"]
+mod engine;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -9,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use connectors::clock::SystemClock;
 use connectors::{Doors, embedded};
+use engine::InThread;
 use pipeline::media::worker;
-use pipeline::media::{Engine, Error, Output, Request, Run, Sink};
 use pipeline::stage::{Context, Stage};
 use pipeline::stages::{probe::Probe, split::Split, stitch::Stitch, transcode::Transcode};
 use schemas::JobId;
@@ -18,45 +22,6 @@ use schemas::event::UploadReceived;
 use schemas::manifest::Manifest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-/// Media work in a thread of the test, without a child process.
-#[derive(Clone)]
-struct InThread;
-
-struct ThreadRun(mpsc::UnboundedReceiver<Result<Output, Error>>);
-
-struct Channel(mpsc::UnboundedSender<Result<Output, Error>>);
-
-impl Sink for Channel {
-    fn bytes(&mut self, rendition: usize, bytes: &[u8]) -> Result<(), Error> {
-        let _ = self.0.send(Ok(Output::Bytes(rendition, Bytes::copy_from_slice(bytes))));
-        Ok(())
-    }
-
-    fn progress(&mut self, frames: u64) -> Result<(), Error> {
-        let _ = self.0.send(Ok(Output::Progress(frames)));
-        Ok(())
-    }
-}
-
-impl Engine for InThread {
-    fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let request = request.clone();
-        std::thread::spawn(move || {
-            let mut channel = Channel(sender.clone());
-            let _ = sender.send(worker::run(&request, source, &mut channel).map(Output::Done));
-        });
-        Ok(Box::new(ThreadRun(receiver)))
-    }
-}
-
-#[async_trait::async_trait]
-impl Run for ThreadRun {
-    async fn next(&mut self) -> Result<Output, Error> {
-        self.0.recv().await.expect("the thread answers")
-    }
-}
 
 fn ffmpeg(arguments: &str, output: &Path) {
     let status = Command::new("ffmpeg")

@@ -50,7 +50,7 @@ const FLOORS: &[(&str, &[&[&str]], bool)] = &[
     (
         "pipeline",
         &[
-            &["stage", "media", "ml", "metrics"],
+            &["stage", "media", "ml", "metrics", "header"],
             &["stages"],
             &["topology", "runner", "edge"],
             &["cli", "config", "main"],

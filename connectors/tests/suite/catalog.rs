@@ -252,6 +252,7 @@ pub async fn workers_are_known_until_removed(catalog: Arc<dyn Catalog>) {
         id: id.into(),
         version: "1".into(),
         stages: vec![("transcode".into(), 2, 1)],
+        load: 0.25,
         current: vec!["chunk 3".into()],
         started_at: 1,
         seen_at,

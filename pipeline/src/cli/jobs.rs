@@ -1,4 +1,4 @@
-//! `jobs`: the list and one job; `workers`.
+//! `jobs`: the list and one job.
 
 use serde_json::{Value, json};
 
@@ -183,39 +183,6 @@ fn rendition_line(client: &Client, rendition: &Value) -> String {
     let shape = format!("{}x{}", number("width"), number("height"));
     let bytes = size::shown(number("bytes"));
     format!("{:6} {shape:10} {bytes:8} {}", of("quality"), client.address(&of("url")))
-}
-
-/// Prints the workers, where the server lists them.
-pub async fn workers(client: &Client, json: bool) -> Result<(), Failure> {
-    let found = client.get("api/workers").await?;
-    if json {
-        return show::print_json(&found);
-    }
-    let workers = found["workers"].as_array().or(found.as_array()).cloned().unwrap_or_default();
-    if workers.is_empty() {
-        return show::print("no workers");
-    }
-    let mut text = String::new();
-    for worker in &workers {
-        let of = |key: &str| worker[key].as_str().map(show::plain);
-        let mut line = of("name").or_else(|| of("worker")).or_else(|| of("id")).unwrap_or_default();
-        for (key, value) in worker.as_object().into_iter().flatten() {
-            let value = match value {
-                Value::String(text) => show::plain(text),
-                Value::Array(parts) => parts
-                    .iter()
-                    .map(|part| part.as_str().map_or_else(|| part.to_string(), show::plain))
-                    .collect::<Vec<_>>()
-                    .join(","),
-                other => other.to_string(),
-            };
-            if !["name", "worker", "id"].contains(&key.as_str()) {
-                line.push_str(&format!("  {key}={value}"));
-            }
-        }
-        text.push_str(&format!("{line}\n"));
-    }
-    show::print(&text)
 }
 
 #[cfg(test)]

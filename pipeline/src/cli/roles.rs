@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::{machine, show};
 use crate::config::Config;
 use crate::edge::board::Board;
-use crate::edge::{self, ops};
+use crate::edge::{self, KnownStage, ops};
 use crate::media::child::ChildEngine;
 use crate::metrics;
 use crate::runner::{self, Runner};
@@ -192,7 +192,8 @@ impl Roles {
         }
         if let Some(listener) = addresses.edge {
             roles.start_record(doors.clone());
-            roles.start_edge(doors.clone(), listener);
+            let known = stages.all.iter().map(|stage| KnownStage::of(stage.as_ref())).collect();
+            roles.start_edge(doors.clone(), listener, known);
         }
         let data = roles.config.data.clone();
         let ops = ops::Ops {
@@ -236,12 +237,14 @@ impl Roles {
         status
     }
 
-    fn start_edge(&mut self, doors: Doors, listener: TcpListener) {
+    fn start_edge(&mut self, doors: Doors, listener: TcpListener, stages: Vec<KnownStage>) {
         let settings = edge::Settings {
             max_upload_bytes: self.config.max_upload_bytes,
             public_path: self.config.public_path.clone(),
             grace: self.config.grace,
             is_alone: self.config.doors().is_one_process(),
+            stages,
+            worker_timeout: self.config.session_timeout,
             ..edge::Settings::default()
         };
         let board = Board::new(doors.clone());

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events;
 use super::manifests::Manifests;
+use crate::header::replay;
 use tally::Tally;
 
 pub mod tally;
@@ -194,6 +195,9 @@ impl Board {
 
     /// Takes note of one record.
     pub fn hear(&self, record: &Record) {
+        if replay::stage(&record.headers).is_some() {
+            return;
+        }
         let heard = if record.at.topic == JobProgress::TOPIC {
             wire::decode::<JobProgress>(&record.value).map(|progress| {
                 self.with(progress.job, |entry| entry.tally.hear(&progress));

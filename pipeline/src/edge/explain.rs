@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`words`]: facts become sentences, without any I/O
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use connectors::Doors;
@@ -13,6 +14,8 @@ use warp::reply::Response;
 
 use super::Edge;
 use super::problem::Problem;
+use super::workers;
+use crate::header::dead_letter::{self, Entry, Letter};
 use words::{DeadLetter, Facts, StageFacts};
 
 pub mod words;
@@ -24,9 +27,6 @@ const INPUTS: [(&str, &str); 4] = [
     ("transcode", "chunk.cut"),
     ("stitch", "chunk.transcoded"),
 ];
-
-/// A worker that gave no sign for so long is not there, milliseconds.
-const ALIVE_MS: i64 = 30_000;
 
 /// How long dead letters are looked for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -57,37 +57,32 @@ impl Edge {
             Err(_) => None,
         };
         let workers = self.doors.catalog.workers().await.ok().map(|workers| {
-            let alive = workers.iter().filter(|worker| now_ms - worker.seen_at < ALIVE_MS);
+            let timeout = self.settings.worker_timeout;
+            let alive = workers.iter().filter(|worker| workers::is_alive(worker, now_ms, timeout));
             alive.filter(|worker| worker.stages.iter().any(|(name, ..)| name == stage)).count()
         });
         StageFacts { name: stage, behind, workers }
     }
 }
 
-/// The dead letters of `job` that `stage` left.
+/// The dead letters of `job` that `stage` left and nobody has handled.
 async fn dead_letters(doors: &Doors, stage: &'static str, job: JobId) -> Vec<DeadLetter> {
-    let topic = format!("{stage}.dlq");
-    let mut found = Vec::new();
-    let Ok(mut reader) = doors.log.tail(&[topic.as_str()], From::Beginning).await else { return found };
+    let topic = dead_letter::topic(stage);
+    let mut found = BTreeMap::new();
+    let Ok(mut reader) = doors.log.tail(&[topic.as_str()], From::Beginning).await else { return Vec::new() };
     let name = job.to_string();
     while let Ok(Tailed::Records(records)) = reader.next().await {
         // Keys are the job, or the job and a chunk.
         for record in records.iter().filter(|record| record.key.starts_with(name.as_bytes())) {
-            let header = |name: &str| {
-                let value = record.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value);
-                value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
-            };
-            found.push(DeadLetter {
-                stage,
-                reason: header("reason"),
-                message: header("message"),
-                attempts: header("attempts"),
-                at: record.timestamp_ms,
-            });
-        }
-        if found.len() >= LETTERS {
-            break;
+            match dead_letter::read(stage, record) {
+                Entry::Letter(letter) if found.len() < LETTERS => {
+                    let Letter { id, reason, message, attempts, at, .. } = *letter;
+                    found.insert((id.partition, id.offset), DeadLetter { stage, reason, message, attempts, at });
+                }
+                Entry::Letter(_) => {}
+                Entry::Mark(partition, offset, _) => drop(found.remove(&(partition, offset))),
+            }
         }
     }
-    found
+    found.into_values().collect()
 }

@@ -9,6 +9,7 @@ use warp::reply::Response;
 const HTML: &str = include_str!("page/index.html");
 const SCRIPT: &str = include_str!("page/app.js");
 const STYLE: &str = include_str!("page/style.css");
+const ICON: &str = include_str!("page/icon.svg");
 const OPENAPI: &str = include_str!("page/openapi.json");
 
 /// Nothing runs in the page but its own script, and nothing is sent anywhere else.
@@ -21,6 +22,7 @@ pub fn file(name: &str) -> Option<Response> {
         "" => (HTML, "text/html; charset=utf-8"),
         "app.js" => (SCRIPT, "text/javascript; charset=utf-8"),
         "style.css" => (STYLE, "text/css; charset=utf-8"),
+        "icon.svg" => (ICON, "image/svg+xml"),
         _ => return None,
     };
     let mut response = text_response(text.to_owned(), kind);

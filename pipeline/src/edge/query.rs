@@ -8,7 +8,8 @@ pub fn value(query: &str, name: &str) -> Option<String> {
     })
 }
 
-fn decode(text: &str) -> String {
+/// `text` with percent signs and plus signs resolved.
+pub fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

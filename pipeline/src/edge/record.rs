@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events;
 use super::upload::source_key;
+use crate::header::replay;
 use crate::metrics;
 use crate::stage::chain;
 
@@ -116,7 +117,8 @@ async fn commit(consumer: &mut dyn Consumer, records: &[Record]) -> Result<(), E
 /// Folds `records` into the rows of their jobs.
 async fn apply(doors: &Doors, records: &[Record]) -> Result<(), Error> {
     let mut by_job: BTreeMap<JobId, Vec<(JobEvent, i64)>> = BTreeMap::new();
-    for record in records {
+    // What lies there once more has been folded.
+    for record in records.iter().filter(|record| replay::stage(&record.headers).is_none()) {
         match events::read(record) {
             Ok(Some(event)) => by_job.entry(event.job()).or_default().push((event, record.offset)),
             Ok(None) => {}

@@ -1,4 +1,4 @@
-//! Which address does what.
+//! Which address does what; `operate`: those for who operates.
 //!
 //! Every address takes every method and answers 405 with `Allow` itself; what no address takes is 404. So each error is
 //! a problem document, and none is left to a default.
@@ -29,6 +29,8 @@ use super::health::Health;
 use super::problem::Problem;
 use super::{cors, page};
 use crate::metrics;
+
+mod operate;
 
 type Answer = Result<Response, Problem>;
 
@@ -123,8 +125,9 @@ fn routes(edge: Arc<Edge>) -> impl Filter<Extract = (Response,), Error = Infalli
     let streams = stream_routes(&edge);
     let jobs = job_routes(&edge);
     let uploads = upload_route(&edge);
+    let operate = operate::routes(&edge);
     let rest = other_routes(&edge);
-    streams.or(jobs).unify().or(uploads).unify().or(rest).unify().recover(unknown).unify()
+    streams.or(jobs).unify().or(uploads).unify().or(operate).unify().or(rest).unify().recover(unknown).unify()
 }
 
 async fn unknown(rejection: Rejection) -> Result<Response, Infallible> {

@@ -31,6 +31,9 @@ const COLLECT_EVERY: Duration = Duration::from_secs(3600);
 /// A blob that was begun so long ago and has not ended never will, milliseconds: a day.
 const ABANDONED_AFTER_MS: i64 = 24 * 3_600_000;
 
+/// A worker that was not heard of for so long leaves the list, milliseconds.
+const FORGET_WORKER_AFTER_MS: i64 = 24 * 3_600_000;
+
 /// Rows read at a time.
 const PAGE: usize = 200;
 
@@ -100,6 +103,11 @@ impl Sweeper {
         }
         for state in [State::Received, State::Processing] {
             say_ends(doors, state).await?;
+        }
+        for worker in doors.catalog.workers().await? {
+            if doors.clock.now_ms().saturating_sub(worker.seen_at) > FORGET_WORKER_AFTER_MS {
+                doors.catalog.remove_worker(&worker.id).await?;
+            }
         }
         Ok(())
     }

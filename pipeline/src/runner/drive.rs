@@ -16,7 +16,8 @@ use super::progress::Meter;
 use super::station::Station;
 use super::status::StageStatus;
 use super::task::{Assignment, Finished, Stops, Task, Why};
-use super::{Shared, dead_letter, ending};
+use super::{Shared, ending, sweep_up};
+use crate::header::dead_letter;
 use crate::metrics;
 use crate::stage::{Cause, StageError};
 
@@ -85,11 +86,14 @@ enum Begun {
     Crashed(u32),
 }
 
-/// Everything that must be known before an attempt starts. Stages without native code pay nothing for it.
+/// Everything that must be known before an attempt starts. Stages without native code pay nothing for it, unless the event
+/// comes again.
 async fn begin(shared: &Shared, task: &Task) -> Result<Begun, Why> {
     let stage = &task.station.stage;
-    if !stage.is_native() {
-        return Ok(Begun::Start(task.failures + task.outages + 1));
+    let unpaid = Begun::Start(task.failures + task.outages + 1);
+    // An event that comes again may belong to a job that ended long ago.
+    if !stage.is_native() && !task.is_replayed() {
+        return Ok(unpaid);
     }
     let (catalog, backoff, job) = (&shared.doors.catalog, shared.settings.door_backoff, task.job());
     let decision = insist("read a job's end", backoff, &task.stops, || catalog.decision(job)).await?;
@@ -118,6 +122,9 @@ async fn begin(shared: &Shared, task: &Task) -> Result<Begun, Why> {
             }
             return Ok(Begun::Skip(word));
         }
+    }
+    if !stage.is_native() {
+        return Ok(unpaid);
     }
     let key = task.attempts_key();
     let number = insist("count an attempt", backoff, &task.stops, || catalog.count_attempt(&key)).await?;
@@ -154,6 +161,9 @@ async fn attempt_once(shared: &Shared, task: &mut Task, number: u32) -> Next {
         }
         End::CalledOff(why) => {
             metrics::attempt(name, "called_off", took);
+            if let Why::Gone(gone) = why {
+                sweep_up::after(shared, task.job(), gone).await;
+            }
             called_off(shared, task, why).await
         }
         End::Failed(error) => {
@@ -223,6 +233,9 @@ async fn publish(
 }
 
 async fn retry(shared: &Shared, task: &mut Task, meter: &mut Meter, cause: Cause, number: u32) -> Next {
+    if cause.code == StageError::OTHER_VERSION {
+        return wait_for_another(shared, task, meter, cause, number).await;
+    }
     let away = match cause.code {
         StageError::DOOR => Some(cause.message.clone()),
         _ => outage(&shared.doors).await,
@@ -245,6 +258,23 @@ async fn retry(shared: &Shared, task: &mut Task, meter: &mut Meter, cause: Cause
     }
     let wait = shared.settings.backoff.wait(task.failures);
     tracing::warn!(code = cause.code, message = %cause.message, ?wait, "failed: trying again");
+    meter.state(StageState::Waiting, Some(cause.message));
+    Next::Again(wait)
+}
+
+/// A worker of another version can do it: keeps the event for whoever takes this worker's place, but not for ever.
+async fn wait_for_another(shared: &Shared, task: &mut Task, meter: &mut Meter, cause: Cause, number: u32) -> Next {
+    let age_ms = shared.doors.clock.now_ms().saturating_sub(task.record.timestamp_ms);
+    if Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)) >= shared.settings.version_patience {
+        tracing::error!(message = %cause.message, "nobody came who can do this: given up");
+        let next = give_up(shared, task, &cause, number).await;
+        meter.state(StageState::Failed, Some(cause.message));
+        return next;
+    }
+    task.outages += 1;
+    clear_attempts_once(shared, task).await;
+    let wait = shared.settings.backoff.wait(task.outages);
+    tracing::warn!(message = %cause.message, ?wait, "a worker of another version is wanted: waiting for it");
     meter.state(StageState::Waiting, Some(cause.message));
     Next::Again(wait)
 }

@@ -17,6 +17,7 @@ use super::offsets::Offsets;
 use super::station::Station;
 use super::status::StageStatus;
 use super::task::{Assignment, Finished, Stops, Task};
+use crate::header::replay;
 use crate::metrics;
 
 pub(super) struct Intake {
@@ -225,6 +226,10 @@ impl Intake {
             return;
         };
         if !self.offsets.delivered(&record.at, record.offset) {
+            return;
+        }
+        if replay::is_for_others(&record.headers, self.station.name()) {
+            self.station.finished(Finished { assignment, offset: record.offset });
             return;
         }
         match Arc::clone(&self.station.stage).open(&record.value) {

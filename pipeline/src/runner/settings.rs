@@ -28,6 +28,8 @@ pub struct Settings {
     /// Far more than `max_attempts`: media runs in a process of its own, whose crash is an ordinary failed attempt; what
     /// is left are restarts and power cuts, which take innocent work with them.
     pub max_crashes: u32,
+    /// How old an event may grow that only a worker of another version can do.
+    pub version_patience: Duration,
     /// Waits between attempts.
     pub backoff: Backoff,
     /// Waits while a door is away.
@@ -62,6 +64,7 @@ impl Settings {
             settle: Duration::from_secs(5),
             max_attempts: 3,
             max_crashes: 32,
+            version_patience: Duration::from_secs(3600),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
             door_backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
             read_ahead: 4096,

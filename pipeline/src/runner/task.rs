@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jobs::{Gone, Hold};
 use super::station::Station;
+use crate::header::replay;
 use crate::stage::Work;
 
 /// A partition from the moment it is gained to the moment it is lost. Gaining it again makes another one.
@@ -102,6 +103,11 @@ pub(super) struct Task {
 impl Task {
     pub fn job(&self) -> JobId {
         self.work.job
+    }
+
+    /// Whether the event was put on its topic once more for this stage.
+    pub fn is_replayed(&self) -> bool {
+        replay::stage(&self.record.headers).is_some()
     }
 
     /// Names the record's work durably, for counting attempts.

@@ -1,5 +1,6 @@
 //! The runner against a scripted log, in simulated time.
 
+mod again;
 mod bench;
 mod called_off;
 mod delivery;

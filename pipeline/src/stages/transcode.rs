@@ -55,11 +55,11 @@ impl<E: Engine> Stage for Transcode<E> {
 
     async fn process(&self, event: ChunkCut, cx: &Context) -> Result<Vec<ChunkTranscoded>, StageError> {
         if event.recipe != RECIPE {
-            // Another version of the program plans with another recipe; its own workers can do it.
-            return Err(StageError::retry(
-                "unknown_recipe",
-                format!("the chunk wants recipe {}, this worker has {RECIPE}", event.recipe),
-            ));
+            // Its own workers can do it, and in an upgrade one of them takes this one's place.
+            let wanted = &event.recipe;
+            return Err(StageError::other_version(format!(
+                "the chunk wants recipe {wanted}, this worker has {RECIPE}"
+            )));
         }
         // The row is stitch's own: it has the event of an earlier attempt whose commit was lost, or of a twin of this one.
         let known = cx.doors.catalog.chunk(event.job, event.index).await?;

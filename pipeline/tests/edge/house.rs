@@ -9,7 +9,7 @@ use connectors::clock::SystemClock;
 use connectors::log::{NewRecord, TopicSpec};
 use connectors::{Doors, log};
 use pipeline::edge::board::Board;
-use pipeline::edge::{Settings, serve};
+use pipeline::edge::{KnownStage, Settings, serve};
 use pipeline::stage::record_of;
 use schemas::{Event, JobId, topic};
 use serde_json::Value;
@@ -17,6 +17,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// The required stages, and one that adds to a video.
+pub const STAGES: [KnownStage; 5] = [
+    KnownStage { name: "probe", input: "upload.received", is_required: true },
+    KnownStage { name: "split", input: "source.probed", is_required: true },
+    KnownStage { name: "transcode", input: "chunk.cut", is_required: true },
+    KnownStage { name: "stitch", input: "chunk.transcoded", is_required: true },
+    KnownStage { name: "caption", input: "source.probed", is_required: false },
+];
 
 /// An edge that serves until it is dropped or stopped.
 pub struct House {
@@ -38,8 +47,9 @@ impl House {
         Self::on(doors().await, settings).await
     }
 
-    /// An edge on `doors`.
+    /// An edge on `doors` that knows the stages.
     pub async fn on(doors: Doors, settings: Settings) -> Self {
+        let settings = Settings { stages: STAGES.to_vec(), ..settings };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -126,7 +136,7 @@ pub async fn doors() -> Doors {
 }
 
 pub async fn make_topics(log: &dyn log::Log) {
-    let letters = ["probe", "split", "transcode", "stitch"].map(topic::dead_letters);
+    let letters = STAGES.map(|stage| topic::dead_letters(stage.name));
     let specs: Vec<TopicSpec> = topic::all()
         .iter()
         .chain(&letters)

@@ -17,7 +17,7 @@ async fn the_page_runs_nothing_but_its_own_files() {
     for inline in ["<script>", "<style", " onclick", " onload", "javascript:", "style=\"", "http://", "https://"] {
         assert!(!html.contains(inline), "{inline}");
     }
-    for file in ["app.js", "style.css"] {
+    for file in ["app.js", "style.css", "icon.svg"] {
         assert!(html.contains(&format!("\"{file}\"")));
         assert_eq!(house.get(&format!("/{file}")).await.status(), 200);
     }
@@ -39,8 +39,13 @@ async fn every_described_address_answers_as_described() {
     let mut paths: Vec<(&String, &Value)> = description["paths"].as_object().unwrap().iter().collect();
     paths.sort_by_key(|(_, item)| item.get("delete").is_some());
     for (path, item) in paths {
-        let named =
-            [("{id}", job.to_string()), ("{quality}", "360p".into()), ("{track}", "360p".into()), ("{n}", "0".into())];
+        let named = [
+            ("{id}", job.to_string()),
+            ("{quality}", "360p".into()),
+            ("{track}", "360p".into()),
+            ("{n}", "0".into()),
+            ("{letter}", "probe:0:0".into()),
+        ];
         let address = named.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));
         assert!(!address.contains('{'), "{address}");
         for (method, operation) in item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters") {

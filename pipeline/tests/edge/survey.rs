@@ -45,6 +45,7 @@ async fn unfinished_jobs_and_workers_are_told_apart() {
             id: id.into(),
             version: "1".into(),
             stages: Vec::new(),
+            load: 0.0,
             current: Vec::new(),
             started_at: NOW_MS - 8_000_000,
             seen_at: NOW_MS - silent_s * 1_000,

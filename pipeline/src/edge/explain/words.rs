@@ -50,7 +50,7 @@ pub struct DeadLetter {
     /// One sentence.
     pub message: String,
     /// How often it was tried.
-    pub attempts: String,
+    pub attempts: u32,
     /// Milliseconds since the Unix epoch.
     pub at: i64,
 }

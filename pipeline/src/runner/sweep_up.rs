@@ -1,0 +1,52 @@
+//! What an attempt may have left behind that was called off because nobody wants its job any more.
+//!
+//! Whoever ends a job removes its bytes, but an attempt may have been about to give a blob its name just then. The worker
+//! knows that its own attempt is over, so it looks once more. A worker that dies before that is covered by the second
+//! removal, after the longest lease.
+
+use connectors::blobs;
+use schemas::JobId;
+use schemas::event::Outcome;
+use schemas::manifest;
+use tokio::time::timeout;
+
+use super::Shared;
+use super::door::chain;
+use super::jobs::Gone;
+
+/// Removes what is left of `job`, when it is sure that nothing of it is wanted.
+pub(super) async fn after(shared: &Shared, job: JobId, gone: Gone) {
+    match timeout(shared.settings.settle, remove(shared, job, gone)).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(blobs)) => tracing::info!(%job, blobs, "removed what called-off work had left"),
+        Ok(Err(error)) => tracing::debug!(%job, error, "what called-off work has left goes with the second removal"),
+        Err(_) => tracing::debug!(%job, "what called-off work has left goes with the second removal: no answer"),
+    }
+}
+
+async fn remove(shared: &Shared, job: JobId, gone: Gone) -> Result<u64, String> {
+    let (catalog, store) = (&shared.doors.catalog, &shared.doors.blobs);
+    let prefix = manifest::prefix(job);
+    if gone == Gone::Deleted {
+        return store.delete_prefix(&prefix).await.map_err(|error| chain(&error));
+    }
+    // A wish to cancel may come after the end: only what is decided counts.
+    let decision = catalog.decision(job).await.map_err(|error| chain(&error))?;
+    if !decision.is_some_and(|decision| matches!(decision.outcome, Outcome::Failed | Outcome::Cancelled)) {
+        return Ok(0);
+    }
+    remove_output(store, &prefix).await.map_err(|error| chain(&error))
+}
+
+/// The upload itself stays, for whoever wants to know why it failed.
+async fn remove_output(store: &connectors::Blobs, prefix: &str) -> Result<u64, blobs::Error> {
+    let source = format!("{prefix}source");
+    let mut removed = 0;
+    for blob in store.list(prefix).await? {
+        if blob.key != source {
+            store.delete(&blob.key).await?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}

@@ -1,0 +1,180 @@
+//! Two edges and two workers on shared doors, in one process: what one knows all know.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "fleet/engine.rs"]
+mod engine;
+#[allow(dead_code, reason = "the edge's own tests use all of it")]
+#[path = "edge/house.rs"]
+mod house;
+
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use connectors::Doors;
+use futures::StreamExt;
+use house::{House, doors, eventually};
+use pipeline::media::Engine;
+use pipeline::runner::{Runner, Settings};
+use pipeline::topology;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use engine::{InThread, Stuck};
+
+/// A worker that runs until it is dropped.
+struct Worker {
+    shutdown: CancellationToken,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    fn start<E: Engine + Clone>(doors: &Doors, name: &str, engine: &E) -> Self {
+        let settings = Settings {
+            slots: 2,
+            heartbeat_interval: Duration::from_millis(100),
+            progress_interval: Duration::from_millis(50),
+            grace: Duration::ZERO,
+            ..Settings::new(name)
+        };
+        let (runner, shutdown) = (Runner::new(doors.clone(), settings), CancellationToken::new());
+        let stages = topology::stages(engine).unwrap();
+        let until = shutdown.clone();
+        let running = tokio::spawn(async move { runner.run(stages, until).await.unwrap() });
+        Self { shutdown, running: Some(running) }
+    }
+
+    async fn stop(mut self) {
+        self.shutdown.cancel();
+        self.running.take().unwrap().await.unwrap();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// Twenty seconds of very small pictures: a dozen chunks.
+fn clip() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clip.mp4");
+    let made = Command::new("ffmpeg")
+        .args("-v error -y -f lavfi -i testsrc2=size=160x90:rate=25:duration=20".split(' '))
+        .args("-c:v libx264 -preset ultrafast -g 25".split(' '))
+        .arg(&file)
+        .status()
+        .expect("ffmpeg is installed");
+    assert!(made.success());
+    std::fs::read(&file).unwrap()
+}
+
+async fn uploaded(edge: &House) -> String {
+    let answer = edge.upload("clip.mp4", clip()).await;
+    assert_eq!(answer.status(), 201);
+    let job: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    job["id"].as_str().unwrap().to_owned()
+}
+
+/// The statuses that an event stream tells, to its end.
+async fn watched(edge: &House, job: &str) -> Vec<Value> {
+    let mut stream = edge.get(&format!("/api/jobs/{job}/events")).await.bytes_stream();
+    let mut text = String::new();
+    while let Some(piece) = stream.next().await {
+        text.push_str(&String::from_utf8_lossy(&piece.unwrap()));
+        if text.contains("event: end") && text.ends_with("\n\n") {
+            break;
+        }
+    }
+    let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
+    data.map(|data| serde_json::from_str(data).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_edge_answers_for_any_job_progress_included() {
+    pipeline::media::worker::quiet();
+    let doors = doors().await;
+    let one = House::on(doors.clone(), pipeline::edge::Settings::default()).await.recording();
+    let other = House::on(doors.clone(), pipeline::edge::Settings::default()).await.recording();
+    let workers = ["w1", "w2"].map(|name| Worker::start(&doors, name, &InThread));
+    let job = uploaded(&one).await;
+    // Asked at once: the edge that did not take the upload knows the job already.
+    assert_eq!(other.json(&format!("/api/jobs/{job}")).await["id"], job);
+    let told = watched(&other, &job).await;
+    let steps: Vec<f64> = told.iter().map(|status| status["progress"].as_f64().unwrap()).collect();
+    assert!(steps.windows(2).all(|pair| pair[0] <= pair[1]), "{steps:?}");
+    assert!(steps.iter().filter(|step| (0.01..0.99).contains(*step)).count() >= 2, "progress is told: {steps:?}");
+    assert_eq!((told.last().unwrap()["state"].as_str(), steps.last()), (Some("ready"), Some(&1.0)));
+    for edge in [&one, &other] {
+        let listed = edge.json("/api/jobs").await;
+        assert_eq!((&listed["jobs"][0]["id"], &listed["jobs"][0]["state"]), (&job.clone().into(), &"ready".into()));
+    }
+    let address = format!("/api/stream/{job}/360p");
+    let (here, there) = (one.get(&address).await, other.get(&address).await);
+    assert_eq!((here.status(), there.status()), (reqwest::StatusCode::OK, reqwest::StatusCode::OK));
+    assert_eq!(here.headers()["etag"], there.headers()["etag"]);
+    assert_eq!(here.bytes().await.unwrap(), there.bytes().await.unwrap());
+    let listed = other.json("/api/workers").await;
+    let alive: Vec<&str> = listed["workers"].as_array().unwrap().iter().filter_map(|w| w["id"].as_str()).collect();
+    assert_eq!(alive, ["w1", "w2"]);
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert!(
+        one.json("/api/workers").await["workers"].as_array().unwrap().is_empty(),
+        "who leaves in order is not gone"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel_and_delete_on_one_edge_stop_all_work_everywhere_and_take_the_bytes() {
+    pipeline::media::worker::quiet();
+    for is_deleted in [false, true] {
+        let doors = doors().await;
+        let one = House::on(doors.clone(), pipeline::edge::Settings::default()).await.recording();
+        let other = House::on(doors.clone(), pipeline::edge::Settings::default()).await.recording();
+        let engines = [Stuck::default(), Stuck::default()];
+        let workers = [Worker::start(&doors, "w1", &engines[0]), Worker::start(&doors, "w2", &engines[1])];
+        let job = uploaded(&one).await;
+        let busy = || engines.iter().map(|engine| engine.running.load(Ordering::SeqCst)).collect::<Vec<_>>();
+        eventually("both workers encode", || async { busy().iter().all(|running| *running == 2).then_some(()) }).await;
+        let began = Instant::now();
+        if is_deleted {
+            let answer = other.http.delete(other.url(&format!("/api/jobs/{job}"))).send().await.unwrap();
+            assert_eq!(answer.status(), 202);
+        } else {
+            let answer = other.http.post(other.url(&format!("/api/jobs/{job}/cancel"))).send().await.unwrap();
+            assert_eq!(answer.status(), 202);
+        }
+        eventually("nobody works on it", || async { (busy() == [0, 0]).then_some(()) }).await;
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        let left = || async {
+            let blobs = doors.blobs.list(&format!("jobs/{job}/")).await.unwrap();
+            blobs
+                .into_iter()
+                .map(|blob| blob.key)
+                .filter(|key| is_deleted || !key.ends_with("/source"))
+                .collect::<Vec<_>>()
+        };
+        eventually("its bytes are gone", || async { left().await.is_empty().then_some(()) }).await;
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        for edge in [&one, &other] {
+            let address = format!("/api/jobs/{job}");
+            if is_deleted {
+                eventually("it is gone", || async { (edge.get(&address).await.status() == 404).then_some(()) }).await;
+            } else {
+                let state = || async { (edge.json(&address).await["state"] == "cancelled").then_some(()) };
+                eventually("it is cancelled", state).await;
+            }
+        }
+        // Nothing begins again.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!((busy(), left().await), (vec![0, 0], Vec::new()));
+        for worker in workers {
+            worker.stop().await;
+        }
+    }
+}

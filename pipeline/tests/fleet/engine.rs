@@ -1,0 +1,85 @@
+//! Engines for workers within a test's own process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use pipeline::media::{Engine, Error, Output, Request, Run, Sink, worker};
+use tokio::sync::mpsc;
+
+/// Media work in a thread, without a child process.
+#[derive(Clone)]
+pub struct InThread;
+
+struct ThreadRun(mpsc::UnboundedReceiver<Result<Output, Error>>);
+
+struct Channel(mpsc::UnboundedSender<Result<Output, Error>>);
+
+impl Sink for Channel {
+    fn bytes(&mut self, rendition: usize, bytes: &[u8]) -> Result<(), Error> {
+        let _ = self.0.send(Ok(Output::Bytes(rendition, Bytes::copy_from_slice(bytes))));
+        Ok(())
+    }
+
+    fn progress(&mut self, frames: u64) -> Result<(), Error> {
+        let _ = self.0.send(Ok(Output::Progress(frames)));
+        Ok(())
+    }
+}
+
+impl Engine for InThread {
+    fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let request = request.clone();
+        std::thread::spawn(move || {
+            let mut channel = Channel(sender.clone());
+            let _ = sender.send(worker::run(&request, source, &mut channel).map(Output::Done));
+        });
+        Ok(Box::new(ThreadRun(receiver)))
+    }
+}
+
+#[async_trait::async_trait]
+impl Run for ThreadRun {
+    async fn next(&mut self) -> Result<Output, Error> {
+        self.0.recv().await.expect("the thread answers")
+    }
+}
+
+/// Probes, and encodes without end.
+#[derive(Clone, Default)]
+pub struct Stuck {
+    /// Encodings under way.
+    pub running: Arc<AtomicUsize>,
+}
+
+struct StuckRun {
+    running: Arc<AtomicUsize>,
+    has_begun: bool,
+}
+
+impl Engine for Stuck {
+    fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error> {
+        if matches!(request, Request::Probe) {
+            return InThread.start(request, source);
+        }
+        self.running.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(StuckRun { running: Arc::clone(&self.running), has_begun: false }))
+    }
+}
+
+#[async_trait::async_trait]
+impl Run for StuckRun {
+    async fn next(&mut self) -> Result<Output, Error> {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            return Ok(Output::Bytes(0, Bytes::from_static(b"the beginning of a chunk")));
+        }
+        std::future::pending().await
+    }
+}
+
+impl Drop for StuckRun {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
