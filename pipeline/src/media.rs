@@ -217,6 +217,9 @@ impl Error {
 pub trait Engine: Send + Sync + 'static {
     /// Starts work on `source`. Dropping the [`Run`] ends it at once.
     fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error>;
+
+    /// Names the libraries that do the work: another name may mean other bytes for the same request.
+    fn build(&self) -> String;
 }
 
 /// Work that goes on.

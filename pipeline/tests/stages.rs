@@ -11,17 +11,31 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use connectors::clock::SystemClock;
+use connectors::clock::{ManualClock, SystemClock};
 use connectors::{Doors, embedded};
 use engine::InThread;
-use pipeline::media::worker;
+use pipeline::media::{Engine, Error, Request, Run, worker};
 use pipeline::stage::{Context, Stage};
 use pipeline::stages::{probe::Probe, split::Split, stitch::Stitch, transcode::Transcode};
 use schemas::JobId;
-use schemas::event::UploadReceived;
+use schemas::event::{ChunkTranscoded, UploadReceived};
 use schemas::manifest::Manifest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// The same engine under the name of other libraries.
+#[derive(Clone)]
+struct Renamed(&'static str);
+
+impl Engine for Renamed {
+    fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error> {
+        InThread.start(request, source)
+    }
+
+    fn build(&self) -> String {
+        self.0.to_owned()
+    }
+}
 
 fn ffmpeg(arguments: &str, output: &Path) {
     let status = Command::new("ffmpeg")
@@ -112,6 +126,37 @@ async fn every_frame_and_every_sample_arrives() {
         let length: f64 = probe_value(&out, "-show_entries format=duration").parse().unwrap();
         assert!((length - 9.0).abs() < 0.05, "{quality} lasts {length}");
     }
+}
+
+#[tokio::test]
+async fn whoever_stitches_again_finds_what_is_published_and_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.mkv");
+    ffmpeg("-f lavfi -i testsrc2=size=160x120:rate=25:duration=1 -c:v libx264 -preset ultrafast", &file);
+    worker::quiet();
+    let clock = Arc::new(ManualClock::at(1_000));
+    let doors = embedded::open(&folder.path().join("data"), Arc::clone(&clock) as Arc<dyn connectors::Clock>).unwrap();
+    let job = JobId::from_parts(1, 1);
+    let source = doors.blobs.put(&format!("jobs/{job}/source"), std::fs::read(&file).unwrap().into()).await.unwrap();
+    let upload = UploadReceived { job, name: "test".into(), source, received_at: 0, origin: "test".into() };
+    let cx = context(&doors, job);
+    let probed = Probe::new(InThread).process(upload, &cx).await.unwrap().remove(0);
+    let cut = Split.process(probed, &cx).await.unwrap().remove(0);
+    let done = Transcode::new(InThread).process(cut.clone(), &cx).await.unwrap().remove(0);
+    let key = schemas::manifest::key(job);
+    let first = Stitch.process(done.clone(), &cx).await.unwrap();
+    let (published, decided) = (doors.blobs.read(&key).await.unwrap(), cx.conclusion());
+    clock.advance(60_000);
+    let second = Stitch.process(done.clone(), &cx).await.unwrap();
+    assert_eq!(first.len(), 1);
+    assert_eq!(first, second);
+    // Libraries of another version may make other bytes of the same chunk: they leave the published ones alone.
+    let blob = |chunk: &ChunkTranscoded| chunk.renditions[0].blob.uri.clone();
+    doors.catalog.forget(job).await.unwrap();
+    let other = Transcode::new(Renamed("two")).process(cut, &cx).await.unwrap().remove(0);
+    assert_ne!(blob(&other), blob(&done));
+    assert_eq!(doors.blobs.read(&key).await.unwrap(), published, "a manifest is published once");
+    assert_eq!(cx.conclusion(), decided);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use super::{Code, Engine, Error, Output, Request, Response, Run};
+use super::{Code, Engine, Error, Output, Request, Response, Run, encode};
 
 /// Kinds of frames.
 pub mod kind {
@@ -70,6 +70,10 @@ impl Engine for ChildEngine {
         let stderr = child.stderr.take().ok_or_else(|| failed("no messages".into()))?;
         let last_words = tokio::spawn(listen(stderr));
         Ok(Box::new(ChildRun { child, stdout: BufReader::with_capacity(256 * 1024, stdout), last_words }))
+    }
+
+    fn build(&self) -> String {
+        encode::build()
     }
 }
 

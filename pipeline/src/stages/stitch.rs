@@ -7,12 +7,14 @@ mod assemble;
 mod books;
 
 use bytes::Bytes;
-use connectors::blobs;
 use connectors::catalog::Decision;
+use connectors::{Blobs, blobs};
 use schemas::JobId;
 use schemas::event::{ChunkKind, ChunkTranscoded, Outcome, RenditionStitched};
+use schemas::id::hex;
 use schemas::manifest::{self, Manifest};
 use schemas::{Claim, ledger};
+use sha2::{Digest, Sha256};
 
 use crate::stage::{Context, Report, Stage, StageError, Unit};
 
@@ -123,17 +125,39 @@ async fn publish(event: &ChunkTranscoded, cx: &Context) -> Result<Vec<RenditionS
     let mut manifest = assemble::manifest(event, &pieces, playable_at, now)?;
     assemble::add_progressive(&mut manifest, &chunks, &pieces, cx).await?;
     manifest.complete = true;
-    let claim = cx.doors.blobs.put(&manifest::key(event.job), json(&manifest)?).await?;
+    let (manifest, claim) = write_once(manifest, cx).await?;
     cx.doors.blobs.delete(&manifest::live_key(event.job)).await?;
     cx.report(Report::Playable);
     cx.conclude(Decision {
         outcome: Outcome::Ready,
-        at: now,
-        playable_at: Some(playable_at),
+        at: manifest.written_at,
+        playable_at: Some(manifest.playable_at),
         error: None,
         warnings: warnings(&chunks),
     });
     Ok(manifest.renditions.iter().map(|rendition| stitched(event.job, rendition, &manifest, &claim)).collect())
+}
+
+/// Writes the final manifest unless it is there: whoever was first has published, and everybody else says the same of it.
+async fn write_once(manifest: Manifest, cx: &Context) -> Result<(Manifest, Claim), StageError> {
+    let key = manifest::key(manifest.job);
+    match cx.doors.blobs.create(&key, json(&manifest)?).await {
+        Ok(claim) => Ok((manifest, claim)),
+        Err(blobs::Error::AlreadyExists(_)) => {
+            let bytes = match cx.doors.blobs.read(&key).await {
+                Err(blobs::Error::NotFound(_)) => {
+                    return Err(StageError::retry("manifest_gone", "the manifest was removed while it was read"));
+                }
+                read => read?,
+            };
+            let published = serde_json::from_slice(&bytes).map_err(|error| {
+                StageError::reject("damaged_manifest", format!("read the manifest that is there: {error}"))
+            })?;
+            let sha256 = hex(&Sha256::digest(&bytes));
+            Ok((published, Claim { uri: Blobs::claim_uri(&key), size: bytes.len() as u64, sha256 }))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn stitched(job: JobId, rendition: &manifest::Rendition, manifest: &Manifest, claim: &Claim) -> RenditionStitched {

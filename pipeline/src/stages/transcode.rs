@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use connectors::blobs::Writer;
-use schemas::Claim;
 use schemas::event::{ChunkCut, ChunkKind, ChunkRendition, ChunkTranscoded};
 use schemas::manifest;
+use schemas::{Claim, TaskKey};
 use tokio::time::Instant;
 
 use super::{next_output, open_source, wrong_answer};
@@ -28,9 +28,9 @@ impl<E: Engine> Transcode<E> {
     async fn encode(&self, event: &ChunkCut, cx: &Context) -> Result<(Encoded, Vec<Claim>), StageError> {
         let file = open_source(cx, &event.source, false).await?;
         let mut run = self.engine.start(&request(event), file)?;
-        let mut writers = Vec::new();
+        let (mut writers, build) = (Vec::new(), self.engine.build());
         for quality in qualities(event) {
-            writers.push(cx.doors.blobs.writer(&blob_key(event, quality)).await?);
+            writers.push(cx.doors.blobs.writer(&blob_key(event, quality, &build)).await?);
         }
         let encoded = loop {
             match next_output(run.as_mut(), cx).await? {
@@ -153,9 +153,11 @@ fn qualities(event: &ChunkCut) -> impl Iterator<Item = &str> {
     audio.into_iter().chain(video.into_iter().flatten().map(|rung| rung.quality.as_str()))
 }
 
-/// The name is made of what decides the bytes, so that a second run writes the same blob.
-fn blob_key(event: &ChunkCut, quality: &str) -> String {
-    format!("{}chunks/{:05}-{}-{quality}.m4s", manifest::prefix(event.job), event.index, event.task)
+/// The name is made of what decides the bytes, so that a second run writes the same blob, and one with other libraries
+/// leaves alone what is published.
+fn blob_key(event: &ChunkCut, quality: &str, build: &str) -> String {
+    let made = TaskKey::of(&[event.task.as_str(), build]);
+    format!("{}chunks/{:05}-{made}-{quality}.m4s", manifest::prefix(event.job), event.index)
 }
 
 async fn finish(writers: Vec<Writer>) -> Result<Vec<Claim>, StageError> {

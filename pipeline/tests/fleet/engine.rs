@@ -37,6 +37,10 @@ impl Engine for InThread {
         });
         Ok(Box::new(ThreadRun(receiver)))
     }
+
+    fn build(&self) -> String {
+        "in a thread".to_owned()
+    }
 }
 
 #[async_trait::async_trait]
@@ -65,6 +69,10 @@ impl Engine for Stuck {
         }
         self.running.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(StuckRun { running: Arc::clone(&self.running), has_begun: false }))
+    }
+
+    fn build(&self) -> String {
+        InThread.build()
     }
 }
 

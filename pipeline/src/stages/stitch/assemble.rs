@@ -121,19 +121,18 @@ pub async fn add_progressive(
             .map(|audio| source_track(audio, &audio_samples, &file.audio, priming(chunks), chunks));
         let size: u64 = file.parts.iter().map(|part| part.size).sum();
         let head = progressive::head(&video, audio.as_ref(), size)?;
-        let key = format!("{}{}/head.mp4", manifest::prefix(manifest.job), rendition.quality);
         let mut hasher = Sha256::new();
         hasher.update(&head);
         for piece in track.pieces.iter().chain(pieces.audio.iter().flat_map(|audio| &audio.pieces)) {
             hasher.update(piece.sha256.as_bytes());
         }
+        let etag = hex(&hasher.finalize()[..16]);
+        // Named by what it points into: a second run with other pieces leaves the head of the first one alone.
+        let key = format!("{}{}/head-{etag}.mp4", manifest::prefix(manifest.job), rendition.quality);
         let claim = cx.doors.blobs.put(&key, head.into()).await?;
         let head = Part { key: cx.doors.blobs.resolve(&Blobs::claim_uri(&key))?, offset: 0, size: claim.size };
-        rendition.progressive = Some(Progressive {
-            size: claim.size + size,
-            etag: hex(&hasher.finalize()[..16]),
-            parts: [head].into_iter().chain(file.parts).collect(),
-        });
+        rendition.progressive =
+            Some(Progressive { size: claim.size + size, etag, parts: [head].into_iter().chain(file.parts).collect() });
     }
     Ok(())
 }
