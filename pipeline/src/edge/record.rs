@@ -84,30 +84,47 @@ async fn follow(
     did_something: &mut bool,
 ) -> Result<(), Error> {
     let mut consumer = doors.log.join(group, &JobEvent::TOPICS).await?;
+    let mut committed = BTreeMap::new();
     loop {
         let delivery = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
             delivery = consumer.next() => delivery?,
         };
-        if let Delivery::Records(records) = delivery {
-            apply(doors, &records).await?;
-            commit(consumer.as_mut(), &records).await?;
-            *did_something = true;
+        match delivery {
+            Delivery::Records(records) => {
+                apply(doors, &records).await?;
+                commit(consumer.as_mut(), &records, &mut committed).await?;
+                *did_something = true;
+            }
+            Delivery::Gained(partitions) | Delivery::Lost(partitions) => {
+                committed.retain(|at, _| !partitions.contains(at));
+            }
         }
     }
 }
 
-async fn commit(consumer: &mut dyn Consumer, records: &[Record]) -> Result<(), Error> {
+/// Commits what lies behind `records`, unless more is `committed` already: a record may be delivered twice.
+async fn commit(
+    consumer: &mut dyn Consumer,
+    records: &[Record],
+    committed: &mut BTreeMap<TopicPartition, i64>,
+) -> Result<(), Error> {
     let mut next: BTreeMap<TopicPartition, i64> = BTreeMap::new();
     for record in records {
         let offset = next.entry(record.at.clone()).or_insert(0);
         *offset = (*offset).max(record.offset + 1);
     }
     for (at, offset) in next {
-        match consumer.commit(&[(at, offset)]).await {
+        if committed.get(&at).is_some_and(|known| *known >= offset) {
+            continue;
+        }
+        match consumer.commit(&[(at.clone(), offset)]).await {
+            Ok(()) => {
+                committed.insert(at, offset);
+            }
             // Another member has it now and folds the same records again, with the same result.
-            Ok(()) | Err(log::Error::NotOwner(_)) => {}
+            Err(log::Error::NotOwner(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -244,5 +261,61 @@ async fn remove_due(doors: &Doors) -> Result<usize, Error> {
         if due.len() < REMOVALS {
             return Ok(removed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// A membership that only keeps what is committed.
+    #[derive(Default)]
+    struct Heard(Vec<i64>);
+
+    #[async_trait]
+    impl Consumer for Heard {
+        async fn next(&mut self) -> Result<Delivery, log::Error> {
+            Err(log::Error::Closed)
+        }
+
+        fn pause(&mut self, _partitions: &[TopicPartition]) {}
+
+        fn resume(&mut self, _partitions: &[TopicPartition]) {}
+
+        async fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), log::Error> {
+            self.0.extend(offsets.iter().map(|(_, offset)| *offset));
+            Ok(())
+        }
+
+        async fn seek(&mut self, _at: &TopicPartition, _offset: i64) -> Result<(), log::Error> {
+            Ok(())
+        }
+
+        async fn seek_to_time(&mut self, _at: &TopicPartition, _time_ms: i64) -> Result<(), log::Error> {
+            Ok(())
+        }
+    }
+
+    fn record(offset: i64) -> Record {
+        Record {
+            at: TopicPartition { topic: "job.ended".to_owned(), partition: 1 },
+            offset,
+            timestamp_ms: 0,
+            key: Vec::new().into(),
+            value: Vec::new().into(),
+            headers: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn records_that_come_again_do_not_take_the_group_back() {
+        let (mut heard, mut committed) = (Heard::default(), BTreeMap::new());
+        for offsets in [vec![0, 1, 2], vec![0], vec![1, 2, 3]] {
+            let records: Vec<Record> = offsets.into_iter().map(record).collect();
+            commit(&mut heard, &records, &mut committed).await.expect("committed");
+        }
+        assert_eq!(heard.0, [3, 4]);
     }
 }
