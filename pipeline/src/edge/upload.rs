@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use connectors::Doors;
 use connectors::catalog::{Swap, UploadIntent};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
@@ -34,6 +35,9 @@ const MULTIPART_OVERHEAD: u64 = 64 * 1024;
 
 /// How often a long upload gives a sign of life.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
+
+/// Shortest and longest wait before a door is tried again in the background.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The route in metrics.
 const ROUTE: &str = "/api/upload";
@@ -129,7 +133,11 @@ impl Edge {
         let now_ms = self.doors.clock.now_ms();
         let job = (self.settings.new_job)(u64::try_from(now_ms).unwrap_or(0));
         let mut intent = UploadIntent { job, owner: self.settings.owner.clone(), touched_at: now_ms, event: None };
-        self.doors.catalog.put_upload(&intent).await?;
+        if let Err(error) = self.doors.catalog.put_upload(&intent).await {
+            // It may be kept all the same.
+            self.leave_nothing(job).await;
+            return Err(error.into());
+        }
         let claim = match self.write(job, &mut intent, head, is_all, bytes).await {
             Ok(claim) => claim,
             Err(problem) => {
@@ -205,10 +213,18 @@ impl Edge {
         let job = event.job;
         intent.touched_at = self.doors.clock.now_ms();
         intent.event = Some(event.clone());
+        if let Err(error) = self.doors.catalog.put_upload(&intent).await {
+            // As long as the intent lacks the event, the sweeper would take the upload for one that still arrives.
+            let doors = self.doors.clone();
+            self.keep_trying(job, move || {
+                let (doors, intent) = (doors.clone(), intent.clone());
+                async move { doors.catalog.put_upload(&intent).await.map_err(|error| chain(&error)) }
+            });
+            return Err(Problem::from(error).about_job(job));
+        }
         let mut row = JobRow::new(job);
         row.apply(JobEvent::Received(event.clone()), None);
         let said = async {
-            self.doors.catalog.put_upload(&intent).await?;
             if let Swap::Lost(_) = self.doors.catalog.swap_job(&row, None).await? {
                 tracing::warn!(%job, "the row of a new job was there already");
             }
@@ -232,15 +248,46 @@ impl Edge {
         Ok(row)
     }
 
+    /// Removes a broken upload. The sweeper takes what this process has begun for an upload that still arrives, so whatever
+    /// cannot be removed now is removed by this process later.
     async fn leave_nothing(&self, job: JobId) {
-        let removed = async {
-            self.doors.blobs.delete(&source_key(job)).await.map_err(|error| chain(&error))?;
-            self.doors.catalog.remove_upload(job).await.map_err(|error| chain(&error))
-        };
-        if let Err(error) = removed.await {
-            tracing::warn!(%job, error, "a broken upload stays for the sweeper");
-        }
+        let Err(error) = remove(&self.doors, job).await else { return };
+        tracing::warn!(%job, error, "a broken upload cannot be removed: trying again");
+        let doors = self.doors.clone();
+        self.keep_trying(job, move || {
+            let doors = doors.clone();
+            async move { remove(&doors, job).await }
+        });
     }
+
+    /// Does `work` in the background, again and again until it succeeds or this process ends.
+    fn keep_trying<F>(&self, job: JobId, work: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), String>> + Send,
+    {
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            let mut wait = TRY_AGAIN.0;
+            loop {
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return,
+                    () = tokio::time::sleep(wait) => {}
+                }
+                match work().await {
+                    Ok(()) => return,
+                    Err(error) => tracing::debug!(%job, error, "a door is still away"),
+                }
+                wait = (wait * 2).min(TRY_AGAIN.1);
+            }
+        });
+    }
+}
+
+/// Removes the bytes and then the intent of an upload.
+async fn remove(doors: &Doors, job: JobId) -> Result<(), String> {
+    doors.blobs.delete(&source_key(job)).await.map_err(|error| chain(&error))?;
+    doors.catalog.remove_upload(job).await.map_err(|error| chain(&error))
 }
 
 /// Where the uploaded bytes of `job` lie.
