@@ -80,6 +80,28 @@ async fn a_partition_lost_and_regained_while_work_runs_is_not_committed_by_the_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_old_work_finishes_late_does_not_count_for_a_partition_that_came_back() {
+    let stage = Actor::new("split", |index, _| async move { Ok(vec![output(&index.to_string())]) });
+    let bench = Bench::start(&[&stage]);
+    bench.log.hold_appends();
+    bench.log.deliver("split", vec![work(0, 0, job(1), 0)]);
+    bench.until("it runs", |_| stage.started().len() == 1).await;
+    sleep(Duration::from_secs(1)).await;
+    // The partition goes and comes back in the very moment in which the first work's events are acknowledged.
+    bench.log.lose("split", "in", 0);
+    bench.log.gain("split", "in", 0);
+    bench.log.deliver("split", vec![work(0, 0, job(1), 0)]);
+    bench.log.let_through(1);
+    bench.until("it runs again", |_| stage.started().len() == 2).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(bench.log.appended("out").len(), 1, "the first one was acknowledged");
+    assert_eq!(bench.log.committed("split", 0), None, "the second one still runs");
+    bench.log.let_through(1);
+    bench.until_committed("split", 0, 1).await;
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_of_a_lost_partition_never_starts() {
     let stage = Actor::new("split", stubborn);
     let bench = Bench::tuned(&[&stage], |settings| settings.light_slots = 1);

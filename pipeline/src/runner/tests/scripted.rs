@@ -9,7 +9,7 @@ use connectors::Log;
 use connectors::log::{
     Consumer, Delivery, Error, From, NewRecord, Progress, Reader, Record, Tailed, TopicPartition, TopicSpec,
 };
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
 
 /// Something the runner did at the log, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ struct State {
     groups: HashMap<String, Queue<Result<Delivery, Error>>>,
     tail: Option<Queue<Tailed>>,
     failing_appends: u32,
+    /// Appends wait for a permit of this.
+    held_appends: Option<Arc<Semaphore>>,
     failing_commits: u32,
     failing_joins: u32,
     disowned: Vec<TopicPartition>,
@@ -88,6 +90,17 @@ impl Scripted {
 
     pub fn fail_appends(&self, count: u32) {
         self.lock().failing_appends = count;
+    }
+
+    /// Lets appends wait until they are let through.
+    pub fn hold_appends(&self) {
+        self.lock().held_appends = Some(Arc::new(Semaphore::new(0)));
+    }
+
+    pub fn let_through(&self, appends: usize) {
+        if let Some(held) = &self.lock().held_appends {
+            held.add_permits(appends);
+        }
     }
 
     pub fn fail_commits(&self, count: u32) {
@@ -148,6 +161,10 @@ impl Log for Scripted {
     }
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<(TopicPartition, i64)>, Error> {
+        let held = self.lock().held_appends.clone().filter(|_| records.iter().any(|r| r.topic != "job.progress"));
+        if let Some(held) = held {
+            held.acquire().await.expect("open").forget();
+        }
         let mut state = self.lock();
         if records.iter().any(|record| record.topic != "job.progress") && state.failing_appends > 0 {
             state.failing_appends -= 1;
