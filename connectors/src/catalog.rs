@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use schemas::JobId;
 use schemas::event::{ChunkTranscoded, Failure, Outcome};
 use schemas::job::{JobRow, State};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub mod embedded;
+pub mod scylla;
 
 /// A job row with the epoch that compare-and-set compares.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +101,9 @@ pub enum Error {
     /// The cursor was not made by this catalog.
     #[error("`{0}` is no cursor of this listing")]
     BadCursor(String),
+    /// The catalog cannot be opened the way it is set up.
+    #[error("{0}")]
+    Setup(String),
     /// A stored row cannot be read.
     #[error("read a row of {table}: it is damaged")]
     Damaged {
@@ -195,4 +200,46 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Answers when the catalog can be read and written, or says why not.
     async fn check(&self) -> Result<(), Error>;
+}
+
+/// What a cursor names, if this listing could have made it.
+fn cursor<T: std::str::FromStr>(after: Option<&str>) -> Result<Option<T>, Error> {
+    after.map(|text| text.parse().map_err(|_| Error::BadCursor(text.chars().take(40).collect()))).transpose()
+}
+
+/// A page of at most `limit` entries of a listing that holds one more if there is more.
+fn page<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(cursor) } else { None };
+    Page { items, next }
+}
+
+/// A finished chunk as it is stored: the framed value that the log carries, a quarter of the same in JSON.
+fn chunk_bytes(chunk: &ChunkTranscoded, doing: &'static str) -> Result<Vec<u8>, Error> {
+    schemas::wire::encode(chunk).map_err(|source| Error::Store { doing, source: Box::new(source) })
+}
+
+/// A finished chunk without its sample tables.
+fn without_tables(chunk: &ChunkTranscoded) -> ChunkTranscoded {
+    let mut lean = chunk.clone();
+    for rendition in &mut lean.renditions {
+        rendition.samples = Vec::new();
+    }
+    lean
+}
+
+/// Reads what [`chunk_bytes`] made.
+fn chunk_of(bytes: &[u8], table: &'static str) -> Result<ChunkTranscoded, Error> {
+    schemas::wire::decode(bytes).map_err(|source| Error::Damaged { table, source: Box::new(source) })
+}
+
+/// Reads a stored row of `table`.
+fn from_json<T: DeserializeOwned>(json: &[u8], table: &'static str) -> Result<T, Error> {
+    serde_json::from_slice(json).map_err(|source| Error::Damaged { table, source: Box::new(source) })
+}
+
+/// The row as it is stored.
+fn to_json<T: Serialize>(row: &T, doing: &'static str) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(row).map_err(|source| Error::Store { doing, source: Box::new(source) })
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::blobs::s3;
+use crate::catalog::scylla as cluster;
 use crate::clock::Clock;
 use crate::store::OpenError;
 use crate::{Blobs, Catalog, Doors, Log, embedded};
@@ -17,6 +18,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Most that copies of sources take in the folder `cache` below the data folder while nobody uses them, bytes.
 pub const CACHE_BYTES: u64 = 10_000_000_000;
+
+/// How long it may take until the tables of a new catalog are made, by this process or another.
+const FIRST_TABLES: Duration = Duration::from_secs(120);
 
 /// Where the log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,8 +176,8 @@ pub enum Why {
     #[error(transparent)]
     Files(OpenError),
     /// It does not answer.
-    #[error("it did not answer within {} s", PATIENCE.as_secs())]
-    Late,
+    #[error("it did not answer within {} s", .0.as_secs())]
+    Late(Duration),
     /// The service refuses, or cannot be reached.
     #[error(transparent)]
     Service(Box<dyn std::error::Error + Send + Sync>),
@@ -216,21 +220,31 @@ pub async fn open(wanted: &Wanted, clock: Arc<dyn Clock>) -> Result<Doors, Vec<E
 
 /// Opens the log alone.
 pub async fn log(wanted: &Wanted, clock: Arc<dyn Clock>) -> Result<Arc<dyn Log>, Error> {
-    patiently(Door::Log, wanted.log_at(), open_log(wanted, clock)).await
+    patiently(PATIENCE, Door::Log, wanted.log_at(), open_log(wanted, clock)).await
 }
 
 /// Opens the catalog alone.
 pub async fn catalog(wanted: &Wanted) -> Result<Arc<dyn Catalog>, Error> {
-    patiently(Door::Catalog, wanted.catalog_at(), open_catalog(wanted)).await
+    let patience = match &wanted.catalog {
+        CatalogAt::Embedded => PATIENCE,
+        // Says by itself within this time that nobody answers; what takes longer is making tables for the first time.
+        CatalogAt::Scylla(_) => FIRST_TABLES,
+    };
+    patiently(patience, Door::Catalog, wanted.catalog_at(), open_catalog(wanted)).await
 }
 
 /// Opens the blob store alone.
 pub async fn blobs(wanted: &Wanted) -> Result<Blobs, Error> {
-    patiently(Door::Blobs, wanted.blobs_at(), open_blobs(wanted)).await
+    patiently(PATIENCE, Door::Blobs, wanted.blobs_at(), open_blobs(wanted)).await
 }
 
-async fn patiently<T>(door: Door, at: String, opening: impl Future<Output = Result<T, Why>>) -> Result<T, Error> {
-    let opened = tokio::time::timeout(PATIENCE, opening).await.unwrap_or(Err(Why::Late));
+async fn patiently<T>(
+    patience: Duration,
+    door: Door,
+    at: String,
+    opening: impl Future<Output = Result<T, Why>>,
+) -> Result<T, Error> {
+    let opened = tokio::time::timeout(patience, opening).await.unwrap_or(Err(Why::Late(patience)));
     opened.map_err(|why| Error { door, at, why })
 }
 
@@ -283,7 +297,14 @@ async fn open_catalog(wanted: &Wanted) -> Result<Arc<dyn Catalog>, Why> {
             let catalog = on_a_thread(move || embedded::open_catalog(&data).map_err(files)).await?;
             Ok(Arc::new(catalog))
         }
-        CatalogAt::Scylla(_) => Err(Why::NotInThisBuild("a ScyllaDB catalog")),
+        CatalogAt::Scylla(wanted) => {
+            let settings = cluster::Settings {
+                user: wanted.user.clone(),
+                password: wanted.password.clone(),
+                ..cluster::Settings::new(wanted.nodes.clone(), &wanted.keyspace)
+            };
+            Ok(Arc::new(cluster::open(settings).await.map_err(|error| Why::Service(Box::new(error)))?))
+        }
     }
 }
 
@@ -346,7 +367,7 @@ mod tests {
     async fn a_door_that_never_answers_is_given_up_after_ten_seconds() {
         let began = tokio::time::Instant::now();
         let never = std::future::pending::<Result<(), Why>>();
-        let error = patiently(Door::Catalog, "scylla://h:1/k".to_owned(), never).await.unwrap_err();
+        let error = patiently(PATIENCE, Door::Catalog, "scylla://h:1/k".to_owned(), never).await.unwrap_err();
         assert_eq!(began.elapsed(), PATIENCE);
         assert_eq!(said(&[error]), ["open the catalog (scylla://h:1/k): it did not answer within 10 s"]);
     }

@@ -13,12 +13,15 @@ use schemas::event::ChunkTranscoded;
 use schemas::job::{JobRow, State};
 use tokio::sync::oneshot;
 
-use crate::catalog::{Catalog, ChunkRow, Decision, Error, Page, Swap, UploadIntent, Versioned, WorkerRow};
+use crate::catalog::{
+    Catalog, ChunkRow, Decision, Error, Page, Swap, UploadIntent, Versioned, WorkerRow, chunk_bytes, cursor, from_json,
+    page, to_json, without_tables,
+};
 use crate::store::{Batch, Fault, Home, OpenError, Store};
 
 mod tables;
 
-use tables::{Tables, failed, from_json, job_id, listing, to_json};
+use tables::{Tables, failed, job_id, listing};
 
 /// Memory that `redb` may use for pages, bytes.
 const CACHE_BYTES: usize = 32 << 20;
@@ -128,18 +131,6 @@ impl Embedded {
     }
 }
 
-fn cursor<T: std::str::FromStr>(after: Option<&str>) -> Result<Option<T>, Error> {
-    after.map(|text| text.parse().map_err(|_| Error::BadCursor(text.chars().take(40).collect()))).transpose()
-}
-
-/// A page of at most `limit` entries of a listing that holds one more if there is more.
-fn page<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = if more { items.last().map(cursor) } else { None };
-    Page { items, next }
-}
-
 #[async_trait]
 impl Catalog for Embedded {
     async fn job(&self, job: JobId) -> Result<Option<Versioned>, Error> {
@@ -227,12 +218,7 @@ impl Catalog for Embedded {
 
     async fn put_chunk(&self, chunk: &ChunkTranscoded) -> Result<(), Error> {
         const DOING: &str = "keep a finished chunk";
-        let whole = to_json(chunk, DOING)?;
-        let mut row = ChunkRow { chunk: chunk.clone() };
-        for rendition in &mut row.chunk.renditions {
-            rendition.samples = Vec::new();
-        }
-        let lean = to_json(&row, DOING)?;
+        let (whole, lean) = (chunk_bytes(chunk, DOING)?, chunk_bytes(&without_tables(chunk), DOING)?);
         let (id, index) = (chunk.job.to_string(), chunk.index);
         self.write(DOING, move |tables| {
             let key = (id.as_str(), index);
@@ -254,7 +240,7 @@ impl Catalog for Embedded {
             let range = table.range((id.as_str(), first)..=(id.as_str(), u32::MAX)).map_err(failed(DOING))?;
             range
                 .take(limit + 1)
-                .map(|entry| from_json(entry.map_err(failed(DOING))?.1.value(), "chunks"))
+                .map(|entry| tables::chunk_row(entry.map_err(failed(DOING))?.1.value()))
                 .collect::<Result<Vec<ChunkRow>, Error>>()
         };
         Ok(page(self.read(DOING, rows).await?, limit, |row| row.chunk.index.to_string()))
@@ -265,7 +251,7 @@ impl Catalog for Embedded {
         self.read(DOING, move |transaction| {
             let table = transaction.open_table(tables::WHOLE_CHUNKS).map_err(failed(DOING))?;
             let stored = table.get((job.to_string().as_str(), index)).map_err(failed(DOING))?;
-            stored.map(|stored| from_json(stored.value(), "whole_chunks")).transpose()
+            stored.map(|stored| tables::whole_chunk(stored.value())).transpose()
         })
         .await
     }

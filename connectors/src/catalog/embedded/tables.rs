@@ -1,12 +1,11 @@
-//! How rows lie in the database: values are JSON, keys sort as listings want them.
+//! How rows lie in the database: values are JSON, chunks are framed Avro, keys sort as listings want them.
 
 use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 use schemas::JobId;
+use schemas::event::ChunkTranscoded;
 use schemas::job::{JobRow, State};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::catalog::{Error, Versioned};
+use crate::catalog::{ChunkRow, Error, Versioned, chunk_of, from_json, to_json};
 use crate::store::Fault;
 
 /// Epoch, listing and row by job.
@@ -120,14 +119,19 @@ pub(super) fn versioned((epoch, _, json): (u64, u8, &[u8])) -> Result<Versioned,
     Ok(Versioned { epoch, row: from_json(json, "jobs")? })
 }
 
-/// Reads a stored row of `table`.
-pub(super) fn from_json<T: DeserializeOwned>(json: &[u8], table: &'static str) -> Result<T, Error> {
-    serde_json::from_slice(json).map_err(|source| Error::Damaged { table, source: Box::new(source) })
+/// Whether a stored chunk is JSON, as older programs wrote it. Framed values begin with a zero byte.
+fn is_json(stored: &[u8]) -> bool {
+    stored.first() == Some(&b'{')
 }
 
-/// The row as it is stored.
-pub(super) fn to_json<T: Serialize>(row: &T, doing: &'static str) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(row).map_err(failed(doing))
+/// Reads a chunk without its tables.
+pub(super) fn chunk_row(stored: &[u8]) -> Result<ChunkRow, Error> {
+    if is_json(stored) { from_json(stored, "chunks") } else { Ok(ChunkRow { chunk: chunk_of(stored, "chunks")? }) }
+}
+
+/// Reads a whole chunk.
+pub(super) fn whole_chunk(stored: &[u8]) -> Result<ChunkTranscoded, Error> {
+    if is_json(stored) { from_json(stored, "whole_chunks") } else { chunk_of(stored, "whole_chunks") }
 }
 
 /// Says what was attempted when the store fails.
@@ -138,4 +142,31 @@ pub(super) fn failed<E: Into<Fault>>(doing: &'static str) -> impl Fn(E) -> Error
 /// Reads a stored key back.
 pub(super) fn job_id(key: &str, table: &'static str) -> Result<JobId, Error> {
     key.parse().map_err(|source| Error::Damaged { table, source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{chunk_bytes, without_tables};
+
+    #[test]
+    fn chunks_of_older_programs_are_still_read_and_new_ones_are_shorter() {
+        let example = include_str!("../../../../schemas/examples/chunk.transcoded/v1/video.json");
+        let example = serde_json::from_str(example).unwrap_or_default();
+        let framed = schemas::wire::encode_json("chunk.transcoded", &example).unwrap_or_default();
+        let Ok(mut chunk) = chunk_of(&framed, "test") else { unreachable!("the example is no chunk") };
+        chunk.renditions[0].samples = (0..10_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+        let (older, newer) =
+            (to_json(&chunk, "test").unwrap_or_default(), chunk_bytes(&chunk, "test").unwrap_or_default());
+        assert!(newer.len() * 3 < older.len(), "{} bytes of {}", newer.len(), older.len());
+        for stored in [&older, &newer] {
+            assert_eq!(whole_chunk(stored).ok().as_ref(), Some(&chunk));
+        }
+        let row = ChunkRow { chunk: without_tables(&chunk) };
+        let older = to_json(&row, "test").unwrap_or_default();
+        let newer = chunk_bytes(&row.chunk, "test").unwrap_or_default();
+        for stored in [&older, &newer] {
+            assert_eq!(chunk_row(stored).ok().as_ref(), Some(&row));
+        }
+    }
 }
