@@ -1,17 +1,27 @@
-//! The parent's side of the process boundary: one short-lived, sandboxed child per piece of work.
+//! The parent's side of the process boundary: short-lived, sandboxed children that each see one source.
 //!
-//! The child gets the source as its standard input (an open file that it can seek in), the request as an argument, and
-//! answers on its standard output in frames: one byte of kind, four bytes of length (big-endian), the payload.
+//! A child gets the source as its standard input (an open file that it can seek in) and the first request as an argument.
+//! Its standard output is a socket: it answers there in frames of one byte of kind, four bytes of length (big-endian) and
+//! the payload, and takes further requests from there, each behind four bytes of length.
+//!
+//! Loading the libraries costs more than the work on a small chunk's container, so a child whose work went well waits a
+//! moment for more about the same source. It never sees another one: what a hostile file may have done to it stays with
+//! that file's own job.
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr, Command};
 
 use super::{Code, Engine, Error, Output, Request, Response, Run, encode};
 
@@ -32,17 +42,41 @@ const MAX_FRAME: usize = 1 << 30;
 /// What is kept of the child's last words, bytes.
 const LAST_WORDS: usize = 4096;
 
+/// How long a child waits for more work on its source.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Runs media work in children of this program.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ChildEngine {
     program: PathBuf,
     arguments: Vec<OsString>,
+    waiting: Waiting,
+}
+
+/// Children whose work is done, by age.
+type Waiting = Arc<Mutex<Vec<Live>>>;
+
+fn locked(waiting: &Waiting) -> MutexGuard<'_, Vec<Live>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The file that a child has open: device, inode, size and time of change. As long as the child lives, no other file can
+/// get the same inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(u64, u64, u64, i64, i64);
+
+impl Identity {
+    fn of(source: &File) -> std::io::Result<Self> {
+        let meta = source.metadata()?;
+        Ok(Self(meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+    }
 }
 
 impl ChildEngine {
     /// Children that run `program arguments… <request>`.
     pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
-        Self { program: program.into(), arguments: arguments.iter().map(OsString::from).collect() }
+        let arguments = arguments.iter().map(OsString::from).collect();
+        Self { program: program.into(), arguments, waiting: Waiting::default() }
     }
 
     /// Children that run this very program with the subcommand `media-child`.
@@ -55,21 +89,17 @@ impl Engine for ChildEngine {
     fn start(&self, request: &Request, source: File) -> Result<Box<dyn Run>, Error> {
         let failed = |what: String| Error::new(Code::EncoderFailed, format!("start the media process: {what}"));
         let request = serde_json::to_string(request).map_err(|error| failed(error.to_string()))?;
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
-            .arg(request)
-            // Nothing of our environment, which may hold secrets, reaches the decoders.
-            .env_clear()
-            .stdin(Stdio::from(source))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| failed(error.to_string()))?;
-        let stdout = child.stdout.take().ok_or_else(|| failed("no output".into()))?;
-        let stderr = child.stderr.take().ok_or_else(|| failed("no messages".into()))?;
-        let last_words = tokio::spawn(listen(stderr));
-        Ok(Box::new(ChildRun { child, stdout: BufReader::with_capacity(256 * 1024, stdout), last_words }))
+        let identity = Identity::of(&source).map_err(|error| failed(error.to_string()))?;
+        let waiting = {
+            let mut all = locked(&self.waiting);
+            let found = all.iter().rposition(|live| live.identity == identity);
+            found.map(|at| all.remove(at))
+        };
+        let (live, unsent) = match waiting {
+            Some(live) => (live, Some(request)),
+            None => (self.spawn(&request, source, identity).map_err(|error| failed(error.to_string()))?, None),
+        };
+        Ok(Box::new(ChildRun { live: Some(live), unsent, waiting: Arc::clone(&self.waiting) }))
     }
 
     fn build(&self) -> String {
@@ -77,10 +107,42 @@ impl Engine for ChildEngine {
     }
 }
 
-struct ChildRun {
+impl ChildEngine {
+    fn spawn(&self, request: &str, source: File, identity: Identity) -> std::io::Result<Live> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            .arg(request)
+            // Nothing of our environment, which may hold secrets, reaches the decoders.
+            .env_clear()
+            .stdin(Stdio::from(source))
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stderr = child.stderr.take().ok_or_else(|| std::io::Error::other("no messages"))?;
+        let last_words = tokio::spawn(listen(stderr));
+        let socket = BufReader::with_capacity(256 * 1024, UnixStream::from_std(ours)?);
+        Ok(Live { identity, child, socket, last_words })
+    }
+}
+
+/// A child and the ways to it. Dropping it kills the child.
+struct Live {
+    identity: Identity,
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    socket: BufReader<UnixStream>,
     last_words: tokio::task::JoinHandle<String>,
+}
+
+/// One piece of work of a child.
+struct ChildRun {
+    /// Absent when the work is done.
+    live: Option<Live>,
+    /// A request that the child has not been sent yet.
+    unsent: Option<String>,
+    waiting: Waiting,
 }
 
 /// Reads messages to the end, so that the child never blocks on them, and keeps the last ones.
@@ -99,15 +161,21 @@ async fn listen(mut stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-impl ChildRun {
+impl Live {
+    async fn send(&mut self, request: &str) -> std::io::Result<()> {
+        let length = u32::try_from(request.len()).map_err(std::io::Error::other)?;
+        self.socket.write_all(&length.to_be_bytes()).await?;
+        self.socket.write_all(request.as_bytes()).await
+    }
+
     async fn frame(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
-        let kind = self.stdout.read_u8().await?;
-        let length = self.stdout.read_u32().await? as usize;
+        let kind = self.socket.read_u8().await?;
+        let length = self.socket.read_u32().await? as usize;
         if length > MAX_FRAME {
             return Err(std::io::Error::other("a frame of absurd length"));
         }
         let mut payload = vec![0; length];
-        self.stdout.read_exact(&mut payload).await?;
+        self.socket.read_exact(&mut payload).await?;
         Ok((kind, payload))
     }
 
@@ -125,12 +193,39 @@ impl ChildRun {
     }
 }
 
+impl ChildRun {
+    /// Lets the child wait for more work on its source, for a while.
+    fn retire(&mut self) {
+        let Some(live) = self.live.take() else { return };
+        let pid = live.child.id();
+        locked(&self.waiting).push(live);
+        let waiting = Arc::clone(&self.waiting);
+        tokio::spawn(async move {
+            tokio::time::sleep(PATIENCE).await;
+            // If it has been taken and put back meanwhile, a later look finds it.
+            let mut all = locked(&waiting);
+            if let Some(at) = all.iter().position(|live| live.child.id() == pid) {
+                drop(all.remove(at));
+            }
+        });
+    }
+}
+
+fn garbled() -> Error {
+    Error::new(Code::MediaCrashed, "the media process answered with garbage")
+}
+
 #[async_trait]
 impl Run for ChildRun {
     async fn next(&mut self) -> Result<Output, Error> {
-        let garbled = || Error::new(Code::MediaCrashed, "the media process answered with garbage");
-        let Ok((kind, payload)) = self.frame().await else {
-            return Err(self.post_mortem().await);
+        let live = self.live.as_mut().ok_or_else(garbled)?;
+        if let Some(request) = self.unsent.take()
+            && live.send(&request).await.is_err()
+        {
+            return Err(live.post_mortem().await);
+        }
+        let Ok((kind, payload)) = live.frame().await else {
+            return Err(live.post_mortem().await);
         };
         match kind {
             kind::PROGRESS => {
@@ -147,6 +242,7 @@ impl Run for ChildRun {
             }
             kind::DONE => {
                 let response: Response = serde_json::from_slice(&payload).map_err(|_| garbled())?;
+                self.retire();
                 Ok(Output::Done(response))
             }
             kind::FAILED => Err(serde_json::from_slice(&payload).map_err(|_| garbled())?),

@@ -1,7 +1,7 @@
 //! The child's side of the process boundary: reads the source from standard input, writes frames to standard output.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
 use ffmpeg_next as ff;
@@ -10,21 +10,32 @@ use super::child::kind;
 use super::source::Source;
 use super::{Code, Error, Request, Response, Sink, audio, probe, sandbox, video};
 
-/// The life of a media child: `request` is JSON. Answers the exit code.
+/// The life of a media child: the first request, JSON, then those that come. Answers the exit code.
 pub fn main(request: &str) -> u8 {
     let mut frames = Frames(io::BufWriter::with_capacity(64 * 1024, io::stdout()));
-    let answer = work(request, &mut frames);
-    let said = match answer {
-        Ok(response) => frames.json(kind::DONE, &response),
-        Err(error) => frames.json(kind::FAILED, &error),
-    };
-    // Nobody is left to tell when the parent is gone.
-    u8::from(said.is_err())
+    let mut next = Some(request.to_owned());
+    let mut source = enter();
+    while let Some(request) = next {
+        let answer =
+            source.as_mut().map_err(|error| error.clone()).and_then(|source| work(&request, source, &mut frames));
+        let said = match answer {
+            Ok(response) => frames.json(kind::DONE, &response),
+            Err(error) => {
+                // Whoever failed is not asked again.
+                return u8::from(frames.json(kind::FAILED, &error).is_err());
+            }
+        };
+        // Nobody is left to tell when the parent is gone.
+        if said.is_err() {
+            return 1;
+        }
+        next = await_request();
+    }
+    0
 }
 
-fn work(request: &str, frames: &mut Frames) -> Result<Response, Error> {
-    let request: Request = serde_json::from_str(request)
-        .map_err(|error| Error::new(Code::EncoderFailed, format!("read the request: {error}")))?;
+/// Takes the source over and gives away everything else.
+fn enter() -> Result<File, Error> {
     let source = io::stdin()
         .as_fd()
         .try_clone_to_owned()
@@ -33,6 +44,25 @@ fn work(request: &str, frames: &mut Frames) -> Result<Response, Error> {
     ff::init().map_err(|error| Error::new(Code::EncoderFailed, format!("load FFmpeg: {error}")))?;
     quiet();
     sandbox::enter()?;
+    Ok(source)
+}
+
+/// Waits for another request about the same source; nothing when the parent wants no more.
+fn await_request() -> Option<String> {
+    let mut socket = io::stdout().as_fd().try_clone_to_owned().map(File::from).ok()?;
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).ok()?;
+    let mut request = vec![0; usize::try_from(u32::from_be_bytes(length)).ok()?];
+    socket.read_exact(&mut request).ok()?;
+    String::from_utf8(request).ok()
+}
+
+fn work(request: &str, source: &File, frames: &mut Frames) -> Result<Response, Error> {
+    let request: Request = serde_json::from_str(request)
+        .map_err(|error| Error::new(Code::EncoderFailed, format!("read the request: {error}")))?;
+    let source = source
+        .try_clone()
+        .map_err(|error| Error::new(Code::EncoderFailed, format!("take over the source: {error}")))?;
     run(&request, source, frames)
 }
 
