@@ -93,10 +93,10 @@ is_given() { # whether another name than this one has this number
 # ---------------------------------------------------------------------------------------------------------------------
 # Processes
 
-# Copies a configuration with ports and folder filled in: from, to.
+# Copies a configuration with ports and folders filled in: from, to.
 fill() {
     local name
-    local -a edits=(-e "s|@DIR@|$(dirname "$2")|g")
+    local -a edits=(-e "s|@DIR@|$(dirname "$2")|g" -e "s|@ROOT@|$PWD|g")
     for name in "${!port[@]}"; do
         edits+=(-e "s|@$name@|${port[$name]}|g")
     done

@@ -77,7 +77,13 @@ impl<E: Engine> Stage for Transcode<E> {
             }
             Err(error) => return Err(error),
         };
-        metrics::chunk_encoded(if event.kind == ChunkKind::Audio { "audio" } else { "video" }, encoded.frames_in);
+        match event.kind {
+            ChunkKind::Video => {
+                metrics::chunk_encoded("video", encoded.renditions.iter().map(|made| made.frames).sum());
+            }
+            // Its frames are samples.
+            ChunkKind::Audio => metrics::chunk_encoded("audio", 0),
+        }
         let renditions: Vec<ChunkRendition> = qualities(&event)
             .zip(encoded.renditions)
             .zip(claims)

@@ -144,6 +144,14 @@ async fn every_panel_shows_something_about_a_running_system() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
+    // What happened once is shown as well, although a counter that begins with one has no rate.
+    for title in ["Errors", "Dead letters", "Refusals"] {
+        let shown = queries().into_iter().filter(|query| query.place.ends_with(&format!(": {title}")));
+        let any: Vec<String> = shown.map(|query| format!("({}) > 0", query.expr)).collect();
+        wait(&prometheus, &any.join(" or ")).await;
+    }
+    // Two clips of two seconds at 25 frames a second, each in one quality; the samples of their sound are no frames.
+    assert_eq!(prometheus.ask("sum(streamforge_frames_encoded_total)").await.unwrap(), ["100"]);
     wait(&prometheus, "ALERTS{alertname=\"DeadLetters\", stage=\"probe\"}").await;
     assert_eq!(prometheus.broken_rules().await, Vec::<String>::new());
     // Whether the disk of this machine is nearly full is not for this test to say.
