@@ -125,7 +125,7 @@ start_kafka() {
     fill kafka/log4j2.properties "$dir/log4j2.properties"
     if [ ! -e "$dir/formatted" ]; then
         rm -rf "$dir/data"
-        cluster=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AA' | cut -c1-22)
+        cluster=$(head -c 16 /dev/urandom | base64 | tr '+/' 'Aa' | cut -c1-22)
         "$java" -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dlog4j2.configurationFile=$dir/log4j2.properties" \
             -cp "$classes" kafka.tools.StorageTool format -t "$cluster" -c "$dir/server.properties" >"$dir/log" 2>&1 ||
             stop "cannot format Kafka's data folder" "read $dir/log"
@@ -368,7 +368,10 @@ engines() {
         --data=*) engines_data=${1#--data=} ;;
         --free-ports) free_ports=true ;;
         kafka | cassandra | seaweedfs | prometheus) names+=("$1") ;;
-        tests | pipeline) [ "$action" = env ] && names+=("$1") || wrong_usage "\`$1\` belongs to ./dev engines env" ;;
+        tests | pipeline)
+            [ "$action" = env ] || wrong_usage "\`$1\` belongs to ./dev engines env"
+            names+=("$1")
+            ;;
         *) wrong_usage "./dev engines $action does not know \`$1\`" ;;
         esac
         shift
