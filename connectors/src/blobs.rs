@@ -239,6 +239,9 @@ impl Blobs {
     }
 
     /// Begins a blob that is written piece by piece; nothing of it can be seen before [`Writer::finish`].
+    ///
+    /// It replaces a blob of the same name: buckets can create if absent in single requests only ([`Blobs::create`]). So whatever
+    /// is large goes to a key that nobody else writes other bytes to, such as one below its job that is named by a task key.
     pub async fn writer(&self, key: &str) -> Result<Writer, Error> {
         key::check(key)?;
         Ok(Writer::on(match (self.folder.clone(), self.bucket.clone()) {

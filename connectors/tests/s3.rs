@@ -258,6 +258,25 @@ async fn parts_that_a_crash_leaves_are_collected_and_a_dropped_writer_collects_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_for_the_network_may_be_dropped_and_the_writer_used_again() {
+    with_store("dropped waits", |_, blobs| async move {
+        let bytes = noise(50 << 20);
+        let mut writer = blobs.writer("a").await.unwrap();
+        let mut dropped = 0;
+        for piece in bytes.chunks(3 << 20) {
+            let wait =
+                tokio::time::timeout(Duration::from_millis(1), writer.write(Bytes::copy_from_slice(piece))).await;
+            dropped += usize::from(wait.is_err());
+        }
+        assert!(dropped > 0, "some waits were long enough to be dropped");
+        let claim = writer.finish().await.unwrap();
+        blobs.verify(&claim).await.unwrap();
+        assert!(suite::blobs::collect(&blobs, "a", None).await == bytes);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blob_that_is_replaced_while_it_is_read_is_an_error_and_no_mixture() {
     with_store("a replaced blob", |_, blobs| async move {
         use futures::TryStreamExt;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "edge/bucket.rs"]
+mod bucket;
 #[path = "edge/connections.rs"]
 mod connections;
 #[path = "edge/doors.rs"]

@@ -17,7 +17,6 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use schemas::Claim;
 use sha2::{Digest, Sha256};
 
-use super::folder::{failed, stage_failed};
 use super::s3::Bucket;
 use super::{Error, blocking};
 
@@ -98,18 +97,18 @@ impl Cache {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed("read", key, error)),
+            Err(error) => return Err(no_copy(key, error)),
         };
         // Whoever makes room has it for a moment, and then it is gone.
-        file.lock_shared().map_err(|error| stage_failed(key, error))?;
-        let found = file.metadata().map_err(|error| failed("read", key, error))?;
+        file.lock_shared().map_err(|error| no_copy(key, error))?;
+        let found = file.metadata().map_err(|error| no_copy(key, error))?;
         if found.nlink() == 0 {
             return Ok(None);
         }
         if found.len() != size {
             // Somebody has laid hands on it.
             drop(file);
-            return std::fs::remove_file(&path).map(|()| None).map_err(|error| stage_failed(key, error));
+            return std::fs::remove_file(&path).map(|()| None).map_err(|error| no_copy(key, error));
         }
         // The time of the last use decides who goes first; without it the time of making does.
         let _ = file.set_modified(SystemTime::now());
@@ -126,16 +125,20 @@ impl Cache {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(|error| stage_failed(key, error))?;
+            .map_err(|error| no_copy(key, error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(stage_failed(key, error)),
+            Err(TryLockError::Error(error)) => return Err(no_copy(key, error)),
         }
-        // Between opening and locking its maker may have finished it or given it up.
+        // Between opening and locking its maker may have given it up, or whoever makes room removed it.
         let is_current = std::fs::metadata(&path).is_ok_and(|found| {
             file.metadata().is_ok_and(|ours| (found.ino(), found.dev()) == (ours.ino(), ours.dev()))
         });
+        if is_current && self.path(name).exists() {
+            // It was finished in between. From here on nobody else can finish one.
+            return std::fs::remove_file(&path).map(|()| None).map_err(|error| no_copy(key, error));
+        }
         Ok(is_current.then_some(file))
     }
 
@@ -148,7 +151,7 @@ impl Cache {
         name: &str,
         part: File,
     ) -> Result<Made, Error> {
-        let partial = Partial { path: self.path(&format!("{name}{PARTIAL}")), file: Arc::new(part) };
+        let mut partial = Partial { path: Some(self.path(&format!("{name}{PARTIAL}"))), file: Arc::new(part) };
         let size = bucket.head(key).await?.size;
         if size != claim.size {
             let what = format!("it has {size} bytes, {} were claimed", claim.size);
@@ -156,8 +159,8 @@ impl Cache {
         }
         let (cache, file, owned) = (Arc::clone(self), Arc::clone(&partial.file), key.to_owned());
         blocking("write", key, move || {
-            cache.make_room(size).map_err(|error| stage_failed(&owned, error))?;
-            file.set_len(0).and_then(|()| reserve(&file, size)).map_err(|error| stage_failed(&owned, error))
+            cache.make_room(size).map_err(|error| no_copy(&owned, error))?;
+            file.set_len(0).and_then(|()| reserve(&file, size)).map_err(|error| no_copy(&owned, error))
         })
         .await?;
         let ranges = (0..size).step_by(PART_BYTES as usize).map(|start| start..size.min(start + PART_BYTES));
@@ -174,7 +177,8 @@ impl Cache {
         if hash != claim.sha256 {
             return Ok(Made::Other { hash });
         }
-        partial.publish(&self.path(name)).map_err(|error| stage_failed(key, error))?;
+        let (named, owned) = (self.path(name), key.to_owned());
+        blocking("write", key, move || partial.publish(&named).map_err(|error| no_copy(&owned, error))).await?;
         Ok(Made::Whole)
     }
 
@@ -205,6 +209,11 @@ impl Cache {
     }
 }
 
+/// The error of this machine's disk, which is none of the store's.
+fn no_copy(key: &str, error: std::io::Error) -> Error {
+    Error::Store { doing: "keep a copy on this machine of", key: key.to_owned(), source: Box::new(error) }
+}
+
 /// Name of the copy of `claim`; a hash that is none can name no file.
 fn name(key: &str, claim: &Claim) -> Result<String, Error> {
     let is_hex =
@@ -233,28 +242,33 @@ fn reserve(file: &File, size: u64) -> std::io::Result<()> {
 
 fn write(file: &File, start: u64, bytes: &Bytes, mut hasher: Sha256, key: &str) -> Result<Sha256, Error> {
     hasher.update(bytes);
-    file.write_all_at(bytes, start).map_err(|error| stage_failed(key, error))?;
+    file.write_all_at(bytes, start).map_err(|error| no_copy(key, error))?;
     Ok(hasher)
 }
 
 /// A copy that is being made; gone when dropped, unless it has got its name.
 struct Partial {
-    path: PathBuf,
+    path: Option<PathBuf>,
     file: Arc<File>,
 }
 
 impl Partial {
-    /// Gives the copy its name. It is a cache: nothing of it must outlive a power cut, but a file without its bytes may not
-    /// either.
-    fn publish(&self, path: &Path) -> std::io::Result<()> {
+    /// Gives the copy its name. It need not outlive a power cut, but a name without its bytes may not either.
+    fn publish(&mut self, name: &Path) -> std::io::Result<()> {
         self.file.sync_data()?;
-        std::fs::rename(&self.path, path)
+        if let Some(path) = &self.path {
+            std::fs::rename(path, name)?;
+        }
+        self.path = None;
+        Ok(())
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // After `publish` there is no file of this name, and as long as we hold the lock nobody makes another.
-        let _ = std::fs::remove_file(&self.path);
+        // The lock is still ours, so the file of this name is.
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }

@@ -73,9 +73,9 @@ impl Sweeper {
                 tracing::warn!(error = chain(&error), "sweeping stopped; it goes on later");
             }
             if collected.is_none_or(|at| at.elapsed() > COLLECT_EVERY) {
-                match collect(doors).await {
-                    Ok(_) => collected = Some(Instant::now()),
-                    Err(error) => tracing::warn!(error = chain(&error), "parts of unfinished blobs stay for now"),
+                collected = Some(Instant::now());
+                if let Err(error) = collect(doors).await {
+                    tracing::warn!(error = chain(&error), "parts of unfinished blobs stay for now");
                 }
             }
             tokio::select! {

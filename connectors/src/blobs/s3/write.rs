@@ -1,5 +1,6 @@
 //! Writing a blob of any size: small ones in one request, large ones in parts that travel side by side.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ pub(in crate::blobs) struct Writer {
     key: String,
     at: Path,
     upload: Option<Upload>,
-    gathered: Vec<Bytes>,
+    gathered: VecDeque<Bytes>,
     gathered_bytes: usize,
     hasher: Sha256,
     size: u64,
@@ -50,49 +51,54 @@ impl Writer {
             key: key.to_owned(),
             at,
             upload: None,
-            gathered: Vec::new(),
+            gathered: VecDeque::new(),
             gathered_bytes: 0,
             hasher: Sha256::new(),
             size: 0,
         })
     }
 
-    pub(in crate::blobs) async fn write(&mut self, mut bytes: Bytes) -> Result<(), Error> {
+    /// Takes the next bytes. Nothing is lost when the wait is dropped and the writer used again.
+    pub(in crate::blobs) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         self.hasher.update(&bytes);
         self.size += bytes.len() as u64;
-        // Some stores want all parts but the last of one size.
-        while self.gathered_bytes + bytes.len() > PART_BYTES {
-            let head = bytes.split_to(PART_BYTES - self.gathered_bytes);
-            self.gather(head);
+        self.gathered_bytes += bytes.len();
+        self.gathered.push_back(bytes);
+        while self.gathered_bytes > PART_BYTES {
             self.send().await?;
         }
-        self.gather(bytes);
         Ok(())
     }
 
-    fn gather(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.gathered_bytes += bytes.len();
-            self.gathered.push(bytes);
-        }
-    }
-
+    /// The next part, or what there is of it. Some stores want all parts but the last of one size.
     fn take(&mut self) -> PutPayload {
-        self.gathered_bytes = 0;
-        std::mem::take(&mut self.gathered).into_iter().collect()
+        let mut part = Vec::new();
+        let mut missing = PART_BYTES.min(self.gathered_bytes);
+        self.gathered_bytes -= missing;
+        while missing > 0 {
+            let Some(mut bytes) = self.gathered.pop_front() else { break };
+            if bytes.len() > missing {
+                self.gathered.push_front(bytes.split_off(missing));
+            }
+            missing -= bytes.len();
+            part.push(bytes);
+        }
+        part.into_iter().collect()
     }
 
-    /// Sends what is gathered as a part; waits while too many are on their way.
+    /// Sends a part; waits while too many are on their way.
     async fn send(&mut self) -> Result<(), Error> {
         if self.upload.is_none() {
             self.upload = Some(self.begin_upload().await?);
         }
+        if let Some(upload) = &mut self.upload {
+            while upload.sending.len() >= IN_FLIGHT {
+                upload.land().await?;
+            }
+        }
         let payload = self.take();
         let (bucket, key, at) = (Arc::clone(&self.bucket), self.key.clone(), self.at.clone());
         let Some(upload) = &mut self.upload else { return Err(ended(&self.key)) };
-        while upload.sending.len() >= IN_FLIGHT {
-            upload.land().await?;
-        }
         let (index, id) = (upload.sent.len(), upload.id.clone());
         upload.sent.push(None);
         upload.sending.spawn(async move {
@@ -117,10 +123,10 @@ impl Writer {
 
     pub(in crate::blobs) async fn finish(mut self) -> Result<Claim, Error> {
         if self.upload.is_none() {
-            let bytes = std::mem::take(&mut self.gathered).concat().into();
-            return self.bucket.put(&self.key, bytes).await;
+            let bytes: Vec<Bytes> = std::mem::take(&mut self.gathered).into();
+            return self.bucket.put(&self.key, bytes.concat().into()).await;
         }
-        if self.gathered_bytes > 0 {
+        while self.gathered_bytes > 0 {
             self.send().await?;
         }
         let Some(upload) = &mut self.upload else { return Err(ended(&self.key)) };
