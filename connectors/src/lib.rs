@@ -1,7 +1,7 @@
 //! The doors of StreamForge. What lies behind a door differs in nothing that a stage can see.
 //!
 //! # Layout
-//! - [`log`]: topics, partitions, consumer groups; embedded on `redb`
+//! - [`log`]: topics, partitions, consumer groups; embedded on `redb`, or Apache Kafka
 //! - [`catalog`]: job rows and the tables beside them; embedded on `redb`, in memory for tests
 //! - [`blobs`]: bytes, on `object_store`: a folder, or a bucket of an S3 server
 //! - [`embedded`]: all three on one machine, or in memory; [`open`]: any mixture, by address

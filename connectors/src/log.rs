@@ -3,10 +3,13 @@
 //! The trait is drawn after Kafka's classic consumer, so that both sides look alike: partitions move between the members
 //! of a group, and whoever loses one may not commit it any more.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
 pub mod embedded;
+pub mod kafka;
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -174,6 +177,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// Answers when the log can be read and written, or says why not.
     async fn check(&self) -> Result<(), Error>;
+
+    /// Says goodbye before the process ends: waits until appends are durable and dropped members have left their groups,
+    /// or `deadline` has passed. A side that has nobody to say it to has nothing to do.
+    async fn close(&self, deadline: Duration) {
+        let _ = deadline;
+    }
 }
 
 /// One member of a group. Dropping it leaves the group.

@@ -65,6 +65,7 @@ suite!(
         a_commit_of_several_is_all_or_nothing,
         paused_partitions_wait_and_the_others_go_on,
         seeking_moves_the_position,
+        records_are_found_by_the_time_they_came,
         a_dropped_wait_loses_nothing,
         a_tail_reads_to_the_end_says_so_once_and_goes_on,
         progress_counts_what_is_left,

@@ -240,6 +240,33 @@ pub async fn seeking_moves_the_position(log: Arc<dyn Log>) {
     assert!(matches!(member.seek(&at(&topic, 9), 0).await, Err(Error::NotOwner(_))));
 }
 
+pub async fn records_are_found_by_the_time_they_came(log: Arc<dyn Log>) {
+    let topic = topic(&*log, 1).await;
+    for value in ["a", "b", "c"] {
+        append(&*log, &topic, 0, &[value]).await;
+        // Logs that tell the time by themselves need some of it to pass.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let all = log.read(&at(&topic, 0), 0, 10).await.unwrap();
+    let mut member = log.join(&fresh("group"), &[&topic]).await.unwrap();
+    records(&mut *member, 3).await;
+    for record in &all {
+        // Several may have come in one millisecond.
+        let rest: Vec<Record> = all.iter().filter(|other| other.timestamp_ms >= record.timestamp_ms).cloned().collect();
+        member.seek_to_time(&at(&topic, 0), record.timestamp_ms).await.unwrap();
+        assert_eq!(records(&mut *member, rest.len()).await, rest);
+        let mut tail = log.tail(&[&topic], From::Time(record.timestamp_ms)).await.unwrap();
+        assert_eq!(tail_texts(&mut *tail, rest.len() + 1).await[..rest.len()], texts(&rest));
+    }
+    let later = all[2].timestamp_ms + 1;
+    member.seek_to_time(&at(&topic, 0), later).await.unwrap();
+    let mut tail = log.tail(&[&topic], From::Time(later)).await.unwrap();
+    assert_eq!(tail_texts(&mut *tail, 1).await, ["(caught up)"]);
+    append(&*log, &topic, 0, &["d"]).await;
+    assert_eq!(texts(&records(&mut *member, 1).await), ["d"]);
+    assert!(matches!(member.seek_to_time(&at(&topic, 9), 0).await, Err(Error::NotOwner(_))));
+}
+
 pub async fn a_dropped_wait_loses_nothing(log: Arc<dyn Log>) {
     let topic = topic(&*log, 3).await;
     let mut member = log.join(&fresh("group"), &[&topic]).await.unwrap();

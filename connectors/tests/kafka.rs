@@ -1,0 +1,81 @@
+//! The log on Apache Kafka: the suite of all logs, and what only a broker with many clients can show.
+//!
+//! Runs against the broker that `STREAMFORGE_TEST_KAFKA` names. Tests that kill a broker or need logins start one of their
+//! own from the jars in `STREAMFORGE_TEST_KAFKA_HOME`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use connectors::clock::SystemClock;
+use connectors::log::kafka::{self, Kafka, Settings};
+
+#[path = "suite/log.rs"]
+#[allow(dead_code)]
+mod suite;
+
+#[path = "kafka/broker.rs"]
+mod broker;
+#[path = "kafka/leftovers.rs"]
+mod leftovers;
+#[path = "kafka/logins.rs"]
+mod logins;
+#[path = "kafka/members.rs"]
+mod members;
+#[path = "kafka/opening.rs"]
+mod opening;
+#[path = "kafka/outage.rs"]
+mod outage;
+#[path = "kafka/topics.rs"]
+mod topics;
+
+/// The address of the shared broker; says so where there is none.
+fn brokers(what: &str) -> Option<String> {
+    let found = std::env::var("STREAMFORGE_TEST_KAFKA").ok();
+    if found.is_none() {
+        println!("not run here: {what} needs Kafka; ./dev engines up");
+    }
+    found
+}
+
+/// The log on the shared broker.
+async fn shared(what: &str) -> Option<Arc<Kafka>> {
+    let brokers = brokers(what)?;
+    leftovers::sweep(&brokers).await;
+    Some(Arc::new(open(Settings::new(brokers)).await))
+}
+
+async fn open(settings: Settings) -> Kafka {
+    kafka::open(settings, Arc::new(SystemClock)).await.unwrap()
+}
+
+macro_rules! suite {
+    ([$($check:ident),* $(,)?]) => {
+        mod conformance {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let Some(log) = shared("the suite of the log").await else { return };
+                suite::$check(log).await;
+            })*
+        }
+    };
+}
+
+suite!([
+    records_come_back_as_they_went_in,
+    unknown_topics_and_other_partitions_are_refused,
+    a_group_reads_on_where_it_committed,
+    a_waiting_member_is_woken_by_an_append,
+    members_share_partitions_and_hand_them_over,
+    a_lost_partition_cannot_be_committed_even_before_the_member_hears_of_it,
+    a_commit_of_several_is_all_or_nothing,
+    paused_partitions_wait_and_the_others_go_on,
+    seeking_moves_the_position,
+    records_are_found_by_the_time_they_came,
+    a_dropped_wait_loses_nothing,
+    a_tail_reads_to_the_end_says_so_once_and_goes_on,
+    progress_counts_what_is_left,
+    concurrent_writers_keep_their_order,
+    a_long_backlog_comes_in_order_beside_fresh_records,
+]);

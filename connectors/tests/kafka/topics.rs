@@ -1,0 +1,61 @@
+//! What topics look like on the broker.
+
+use connectors::Log;
+use connectors::log::{Retention, TopicSpec};
+
+use super::{open, shared, suite};
+use connectors::log::kafka::Settings;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn differences_are_named_and_retention_is_applied() {
+    let Some(log) = shared("how topics differ").await else { return };
+    let name = suite::fresh("topic");
+    let spec = |partitions, max_age_ms, max_bytes| TopicSpec {
+        name: name.clone(),
+        partitions,
+        retention: Retention { max_age_ms, max_bytes },
+    };
+    let said = async |spec: TopicSpec| -> Vec<String> {
+        let found = log.differences(&[spec]).await.unwrap();
+        found.iter().map(|difference| difference.to_string()).collect()
+    };
+    assert_eq!(said(spec(2, None, None)).await, [format!("topic `{name}` does not exist")]);
+    log.ensure_topics(&[spec(2, Some(3_600_000), None)]).await.unwrap();
+    assert_eq!(said(spec(2, Some(3_600_000), None)).await, [""; 0]);
+    let wanted = spec(3, None, Some(1 << 20));
+    assert_eq!(
+        said(wanted).await,
+        [
+            format!("topic `{name}`: partitions is 2, 3 is wanted"),
+            format!("topic `{name}`: retention.ms is 3600000, -1 is wanted"),
+            format!("topic `{name}`: retention.bytes is -1, 1048576 is wanted"),
+        ]
+    );
+    // Kept for good from now on, and everything else as it was made.
+    log.ensure_topics(&[spec(2, None, None)]).await.unwrap();
+    assert_eq!(said(spec(2, None, None)).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_are_a_setting() {
+    let Some(brokers) = super::brokers("copies of topics") else { return };
+    let with = |name: &str, value: &str| {
+        let mut settings = Settings::new(&brokers);
+        settings.properties.insert(name.into(), value.into());
+        settings
+    };
+    let spec = TopicSpec { name: suite::fresh("topic"), partitions: 1, retention: Retention::default() };
+    let one = open(with("min.insync.replicas", "1")).await;
+    one.ensure_topics(std::slice::from_ref(&spec)).await.unwrap();
+    assert!(one.differences(std::slice::from_ref(&spec)).await.unwrap().is_empty());
+    let two = open(with("min.insync.replicas", "2")).await;
+    let found = two.differences(std::slice::from_ref(&spec)).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].what.as_str(), found[0].wanted.as_str()), ("min.insync.replicas", "2"));
+    // One broker cannot hold three copies, and says so.
+    let three = open(with("replication.factor", "3")).await;
+    let other = TopicSpec { name: suite::fresh("topic"), ..spec };
+    let error = three.ensure_topics(&[other]).await.unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.to_lowercase().contains("replication"), "{why}");
+}
