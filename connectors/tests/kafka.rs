@@ -42,7 +42,9 @@ fn brokers(what: &str) -> Option<String> {
 async fn shared(what: &str) -> Option<Arc<Kafka>> {
     let brokers = brokers(what)?;
     leftovers::sweep(&brokers).await;
-    Some(Arc::new(open(Settings::new(brokers)).await))
+    // A broker that wants more than an address gets it as everywhere.
+    let properties = kafka::properties(std::env::vars()).unwrap();
+    Some(Arc::new(open(Settings { properties, ..Settings::new(brokers) }).await))
 }
 
 async fn open(settings: Settings) -> Kafka {

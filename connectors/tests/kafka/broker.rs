@@ -15,7 +15,7 @@ fn jars(what: &str) -> Option<String> {
     };
     let found =
         home.and_then(|home| [home.clone(), home.join("libs"), home.join("lib")].into_iter().find(|f| has_jars(f)));
-    let has_java = Command::new("java").arg("-version").stderr(Stdio::null()).status().is_ok();
+    let has_java = Command::new(program()).arg("-version").stderr(Stdio::null()).status().is_ok();
     match found {
         Some(folder) if has_java => Some(format!("{}/*", folder.display())),
         _ => {
@@ -23,6 +23,10 @@ fn jars(what: &str) -> Option<String> {
             None
         }
     }
+}
+
+fn program() -> String {
+    std::env::var("STREAMFORGE_TEST_JAVA").unwrap_or_else(|_| "java".to_owned())
 }
 
 /// Ports that nobody uses right now.
@@ -106,7 +110,7 @@ impl Broker {
     }
 
     fn java(&self, class: &str) -> Command {
-        let mut java = Command::new("java");
+        let mut java = Command::new(program());
         java.args(["-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
             .arg(format!("-Dlog4j2.configurationFile={}", self.folder.path().join("log4j2.properties").display()))
             .args(["-cp", &self.classpath, class]);
@@ -124,7 +128,9 @@ impl Broker {
             .unwrap();
         let out = BufReader::new(process.stdout.take().unwrap());
         std::thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok).filter(|line| line.starts_with("ERROR")) {
+            for line in
+                out.lines().map_while(Result::ok).filter(|line| line.starts_with("ERROR") || line.contains("Exception"))
+            {
                 println!("broker: {line}");
             }
         });

@@ -69,7 +69,8 @@ async fn passwords_challenges_and_certificates() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let lines = format!(
-        "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n\
+        "listener.name.open.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n\
+         listener.name.both.sasl.enabled.mechanisms=SCRAM-SHA-256\n\
          listener.name.open.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
          user_alice=\"{PASSWORD}\";\n\
          listener.name.open.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n\

@@ -59,3 +59,21 @@ async fn copies_are_a_setting() {
     let why = std::error::Error::source(&error).unwrap().to_string();
     assert!(why.to_lowercase().contains("replication"), "{why}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_appended_to_a_fresh_topic_at_once_is_there() {
+    let Some(log) = shared("fresh topics").await else { return };
+    for _ in 0..20 {
+        let topic = suite::topic(&*log, 4).await;
+        for partition in 0..4 {
+            // Two requests under way at once: a broker that refused the first and took the second would lose one.
+            let append = |value: &'static str| log.append(vec![suite::record(&topic, partition, value)]);
+            let (first, second) = tokio::join!(append("first"), append("second"));
+            assert_eq!((first.unwrap()[0].1, second.unwrap()[0].1), (0, 1));
+        }
+        for partition in 0..4 {
+            let read = log.read(&suite::at(&topic, partition), 0, 9).await.unwrap();
+            assert_eq!(suite::texts(&read), ["first", "second"]);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::{Statistics, TopicPartitionList};
 
@@ -89,16 +89,6 @@ impl ConsumerContext for Context {
             Rebalance::Error(error) => {
                 tracing::warn!(target: "librdkafka", role = self.role, %error, "a rebalance failed");
             }
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let Some(inbox) = &self.inbox else { return };
-        let elements = offsets.elements();
-        let ticket = elements.first().and_then(|element| element.metadata().parse().ok());
-        let each = elements.iter().find_map(|element| element.error().err());
-        if let Some(ticket) = ticket {
-            inbox.answer(ticket, result.and(each.map_or(Ok(()), Err)));
         }
     }
 }

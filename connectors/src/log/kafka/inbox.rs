@@ -4,10 +4,11 @@
 //! The poller knows of a change before the reader does. So the truth (`owned`) and what the reader has been told (`told`)
 //! are kept apart: only a partition for which both agree is delivered and committed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use crate::log::{Delivery, Error, Record, TopicPartition};
 use crate::store::locked;
@@ -21,8 +22,8 @@ const LANE_BYTES: usize = 2 << 20;
 /// All partitions together.
 const TOTAL_BYTES: usize = 16 << 20;
 
-/// How a commit went, as the broker says.
-pub(super) type CommitAnswer = Result<(), rdkafka::error::KafkaError>;
+/// How long a loss waits for commits that were begun before it.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// Shared by poller and reader.
 #[derive(Default)]
@@ -32,6 +33,8 @@ pub(super) struct Inbox {
     bell: Notify,
     /// Rings when ownership has changed.
     turned: Notify,
+    /// Rings when a commit is over.
+    settled: Condvar,
 }
 
 #[derive(Default)]
@@ -47,8 +50,8 @@ pub(super) struct State {
     epoch: u64,
     /// Which partition is served first.
     turn: usize,
-    tickets: HashMap<u64, oneshot::Sender<CommitAnswer>>,
-    last_ticket: u64,
+    /// Commits that were begun and are not over.
+    commits: usize,
     closed: bool,
     leaving: bool,
 }
@@ -114,7 +117,9 @@ impl Inbox {
         self.turned.notify_waiters();
     }
 
-    /// These are not; what was read of them and not delivered is forgotten.
+    /// These are not; what was read of them and not delivered is forgotten. No commit of them begins from here on, and
+    /// those that had begun are over when this answers, unless they take too long: so the broker has them before it hears
+    /// that we have let go.
     pub(super) fn lose(&self, partitions: &[TopicPartition]) {
         let mut state = self.lock();
         let mut lost = Vec::new();
@@ -129,9 +134,10 @@ impl Inbox {
         }
         state.epoch += 1;
         state.changes.push_back(Change::Lost(lost));
-        drop(state);
         self.bell.notify_one();
         self.turned.notify_waiters();
+        let settled = self.settled.wait_timeout_while(state, SETTLING, |state| state.commits > 0);
+        drop(settled.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Adds records that were polled when [`epoch`](Self::epoch) answered `as_of`; those of partitions that have changed
@@ -186,7 +192,6 @@ impl Inbox {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.tickets.clear();
         drop(state);
         self.bell.notify_one();
         self.turned.notify_waiters();
@@ -195,14 +200,6 @@ impl Inbox {
     /// Whether the reader is gone.
     pub(super) fn is_leaving(&self) -> bool {
         self.lock().leaving
-    }
-
-    /// The answer to the commit of this ticket.
-    pub(super) fn answer(&self, ticket: u64, answer: CommitAnswer) {
-        if let Some(sender) = self.lock().tickets.remove(&ticket) {
-            // Whoever asked may have stopped waiting.
-            let _ = sender.send(answer);
-        }
     }
 
     /// Forgets what waits of a partition that is read from elsewhere now, and says whether it was not being fetched.
@@ -267,32 +264,32 @@ impl Inbox {
         if self.lock().holds(at) { Ok(()) } else { Err(Error::NotOwner(at.clone())) }
     }
 
-    /// Sends a commit of `partitions` with a ticket by which its answer is known. Ownership is checked, and `send` called,
-    /// before any loss can come in between: so the broker gets the commit before it hears that we have let go.
-    pub(super) fn ticket<'a>(
+    /// Begins a commit of `partitions`, which must be ours; at most `most` at once. [`settle`](Self::settle) ends it.
+    pub(super) fn begin<'a>(
         &self,
         partitions: impl IntoIterator<Item = &'a TopicPartition>,
         most: usize,
-        send: impl FnOnce(u64) -> CommitAnswer,
-    ) -> Result<oneshot::Receiver<CommitAnswer>, Refused> {
+    ) -> Result<(), Refused> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Refused::Error(Error::Closed));
+            return Err(Refused::Closed);
         }
         if let Some(at) = partitions.into_iter().find(|at| !state.holds(at)) {
-            return Err(Refused::Error(Error::NotOwner(at.clone())));
+            return Err(Refused::NotOwner(at.clone()));
         }
-        if state.tickets.len() >= most {
+        if state.commits >= most {
             return Err(Refused::Busy);
         }
-        state.last_ticket += 1;
-        let (ticket, (sender, answer)) = (state.last_ticket, oneshot::channel());
-        state.tickets.insert(ticket, sender);
-        if let Err(error) = send(ticket) {
-            state.tickets.remove(&ticket);
-            return Err(Refused::Kafka(error));
-        }
-        Ok(answer)
+        state.commits += 1;
+        Ok(())
+    }
+
+    /// A commit is over.
+    pub(super) fn settle(&self) {
+        let mut state = self.lock();
+        state.commits = state.commits.saturating_sub(1);
+        drop(state);
+        self.settled.notify_all();
     }
 
     /// Waits until one of `partitions` is not ours any more, and says which.
@@ -310,12 +307,13 @@ impl Inbox {
     }
 }
 
-/// Why a commit was not sent.
+/// Why a commit may not begin.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It may not be.
-    Error(Error),
-    /// The client refused it.
-    Kafka(rdkafka::error::KafkaError),
+    /// Nothing goes out any more.
+    Closed,
+    /// This one is not ours.
+    NotOwner(TopicPartition),
     /// Too many are under way.
     Busy,
 }
@@ -383,3 +381,6 @@ impl State {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! A member of a consumer group.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,11 +28,26 @@ const VERDICT: Duration = Duration::from_secs(2);
 /// A member of a group; dropping it leaves the group.
 pub(super) struct Member {
     inner: Arc<Inner>,
-    /// Taken when the member goes, so that the poller's is the last.
-    client: Option<Arc<Client>>,
     inbox: Arc<Inbox>,
     seeks: Sender<Seek>,
+    commits: Sender<Commit>,
     seat: Seat,
+}
+
+/// Offsets on their way to the broker. librdkafka has no commit that answers without blocking a thread.
+struct Commit {
+    offsets: TopicPartitionList,
+    answer: oneshot::Sender<Result<(), KafkaError>>,
+}
+
+/// Sends commits one after the other until the member is gone.
+fn commit_all(client: &Client, inbox: &Inbox, commits: &Receiver<Commit>) {
+    while let Ok(Commit { offsets, answer }) = commits.recv() {
+        let result = client.commit(&offsets, CommitMode::Sync);
+        inbox.settle();
+        // Whoever asked may have stopped waiting.
+        let _ = answer.send(result);
+    }
 }
 
 /// Names of this process's static members. A process has one member per group, as a rule; more get numbers.
@@ -81,13 +96,12 @@ impl Member {
         client.subscribe(topics).map_err(|error| failed("join a group", error))?;
         let client = Arc::new(client);
         let (seeks, asked) = channel();
+        let (commits, sent) = channel();
         let poller = Poller { client: Arc::clone(&client), inbox: Arc::clone(&inbox), seeks: asked };
         inner.spawn(format!("kafka {group}"), move || poller.run())?;
-        Ok(Self { inner: Arc::clone(inner), client: Some(client), inbox, seeks, seat })
-    }
-
-    fn client(&self) -> Result<&Arc<Client>, Error> {
-        self.client.as_ref().ok_or(Error::Closed)
+        let settling = Arc::clone(&inbox);
+        inner.spawn(format!("commit {group}"), move || commit_all(&client, &settling, &sent))?;
+        Ok(Self { inner: Arc::clone(inner), inbox, seeks, commits, seat })
     }
 
     /// The error of a commit that the broker refused. When it says that we are not in the group as we think, a loss is on
@@ -128,21 +142,23 @@ impl Consumer for Member {
     }
 
     async fn commit(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<(), Error> {
-        let client = self.client()?;
         if offsets.is_empty() {
             return Ok(());
         }
-        let sent = self.inbox.ticket(offsets.iter().map(|(at, _)| at), COMMITS, |ticket| {
-            client.commit(&commit_list(offsets, ticket)?, CommitMode::Async)
-        });
-        let answer = match sent {
-            Ok(answer) => answer,
-            Err(Refused::Error(error)) => return Err(error),
-            Err(Refused::Kafka(error)) => return Err(self.refused(offsets, error).await),
+        let list = list_of(offsets).map_err(|error| failed("commit", error))?;
+        match self.inbox.begin(offsets.iter().map(|(at, _)| at), COMMITS) {
+            Ok(()) => {}
+            Err(Refused::Closed) => return Err(Error::Closed),
+            Err(Refused::NotOwner(at)) => return Err(Error::NotOwner(at)),
             Err(Refused::Busy) => {
                 return Err(failed("commit", "earlier commits are still under way: the group has no coordinator"));
             }
-        };
+        }
+        let (sender, answer) = oneshot::channel();
+        if self.commits.send(Commit { offsets: list, answer: sender }).is_err() {
+            self.inbox.settle();
+            return Err(Error::Closed);
+        }
         match answer.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.refused(offsets, error).await),
@@ -170,13 +186,11 @@ impl Consumer for Member {
     }
 }
 
-/// Offsets as librdkafka has them, with a ticket by which the answer is known again.
-fn commit_list(offsets: &[(TopicPartition, i64)], ticket: u64) -> Result<TopicPartitionList, KafkaError> {
+/// Offsets as librdkafka has them.
+fn list_of(offsets: &[(TopicPartition, i64)]) -> Result<TopicPartitionList, KafkaError> {
     let mut list = TopicPartitionList::with_capacity(offsets.len());
     for (at, offset) in offsets {
-        let mut element = list.add_partition(&at.topic, number(at));
-        element.set_offset(Offset::Offset(*offset))?;
-        element.set_metadata(ticket.to_string());
+        list.add_partition_offset(&at.topic, number(at), Offset::Offset(*offset))?;
     }
     Ok(list)
 }
@@ -184,7 +198,6 @@ fn commit_list(offsets: &[(TopicPartition, i64)], ticket: u64) -> Result<TopicPa
 impl Drop for Member {
     fn drop(&mut self) {
         tracing::debug!(group = self.seat.group, "leaving the group");
-        self.client = None;
         self.inbox.leave();
     }
 }

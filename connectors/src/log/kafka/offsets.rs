@@ -11,13 +11,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use super::Inner;
-use super::client::{Context, number, place};
+use super::client::{Context, is_passing, number, place};
 use super::poller::{Client, list, record};
 use crate::log::{Progress, Record, TopicPartition};
 use crate::store::locked;
 
 /// One question.
 const PATIENCE: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(50);
 /// Clients kept for the next question.
 const SPARE: usize = 4;
 /// Group that readers name and never join.
@@ -186,7 +187,7 @@ fn read_assigned(
             }
             // The end comes after everything before it, gaps included.
             Some(Err(KafkaError::PartitionEOF(partition))) if partition == number(at) => return Ok(records),
-            Some(Err(error)) if !super::client::is_passing(&error) => return Err(error),
+            Some(Err(error)) if !is_passing(&error) => return Err(error),
             Some(Err(_)) | None => {}
         }
         if begun.elapsed() > PATIENCE {
@@ -197,6 +198,21 @@ fn read_assigned(
 
 /// Asks for one offset per partition: `time` is a time stamp, or one of librdkafka's two words for the ends.
 fn ask(
+    client: &Client,
+    partitions: &[TopicPartition],
+    time: Offset,
+) -> Result<HashMap<TopicPartition, i64>, KafkaError> {
+    let begun = Instant::now();
+    loop {
+        match ask_once(client, partitions, time) {
+            // A partition that was just made or whose leader has just moved answers a moment later.
+            Err(error) if is_passing(&error) && begun.elapsed() < PATIENCE => std::thread::sleep(AGAIN),
+            answered => return answered,
+        }
+    }
+}
+
+fn ask_once(
     client: &Client,
     partitions: &[TopicPartition],
     time: Offset,

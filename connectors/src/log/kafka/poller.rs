@@ -18,6 +18,8 @@ use crate::log::{Error, Record, TopicPartition};
 /// How long one poll waits: as long as it takes to notice that the reader is gone, and short while fetching may go on.
 const IDLE: Duration = Duration::from_millis(100);
 const CHOKED: Duration = Duration::from_millis(5);
+/// How long a member takes to say goodbye before its client is closed.
+const LEAVING: Duration = Duration::from_secs(2);
 /// Records handed over at once.
 const BATCH: usize = 1024;
 /// How long a seek is tried: right after a partition is gained, librdkafka does not seek yet.
@@ -66,8 +68,12 @@ impl Poller {
             choked = self.flow();
         }
         self.inbox.close();
-        // A member says goodbye; the client itself goes with this thread, however long that takes.
         self.client.unsubscribe();
+        // The group hears of it once the last partitions are given back, which polling does.
+        let since = Instant::now();
+        while since.elapsed() < LEAVING && self.client.assignment().is_ok_and(|owned| owned.count() > 0) {
+            self.client.poll(CHOKED);
+        }
     }
 
     /// One poll, and everything that is there already.

@@ -52,6 +52,11 @@ type Outcome = Result<Vec<(TopicPartition, i64)>, KafkaError>;
 /// Called by librdkafka for every record, once.
 pub(super) fn delivered(result: &DeliveryResult<'_>, ack: Ack) {
     let end = match result {
+        // A broker that calls a batch a repetition of one that it has never taken makes librdkafka say so. It happens
+        // when the first batch for a partition comes before the leader is ready and the second one after.
+        Ok(message) if message.offset() < 0 => {
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::DuplicateSequenceNumber))
+        }
         Ok(message) => match place(message.topic(), message.partition()) {
             Some(at) => Ok((at, message.offset())),
             None => Err(KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition)),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka::admin::{
@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep};
 use super::client::{Context, failed};
 use super::producer::Client;
 use super::settings::{MAX_RECORD_BYTES, MIN_IN_SYNC, REPLICATION_FACTOR};
-use super::{Inner, blocking};
-use crate::log::{Error, TopicSpec};
+use super::{Inner, blocking, offsets};
+use crate::log::{Error, TopicPartition, TopicSpec};
 use crate::store::locked;
 
 const RETENTION_MS: &str = "retention.ms";
@@ -121,7 +121,7 @@ impl Inner {
     }
 
     /// Makes what is missing and applies retention to what is there.
-    pub(super) async fn ensure(&self, topics: &[TopicSpec]) -> Result<(), Error> {
+    pub(super) async fn ensure(self: &Arc<Self>, topics: &[TopicSpec]) -> Result<(), Error> {
         if let Some(spec) = topics.iter().find(|spec| spec.partitions == 0 || spec.name.is_empty()) {
             let why = format!("topic `{}` needs a name and at least one partition", spec.name);
             return Err(failed("make topics", why));
@@ -143,7 +143,8 @@ impl Inner {
         let stale = self.compare(&admin, &there).await?;
         alter(&admin, &there, &stale).await;
         self.drop_aside(admin);
-        self.wait_until_visible(missing.iter().chain(&there).copied()).await?;
+        missing.extend(there);
+        self.wait_until_visible(&missing).await?;
         if raced {
             tracing::debug!("somebody else made some of the topics at the same time");
         }
@@ -255,7 +256,7 @@ impl Inner {
         Ok(differences)
     }
 
-    async fn wait_until_visible(&self, specs: impl Iterator<Item = &TopicSpec>) -> Result<(), Error> {
+    async fn wait_until_visible(self: &Arc<Self>, specs: &[&TopicSpec]) -> Result<(), Error> {
         let deadline = Instant::now() + VISIBLE;
         for spec in specs {
             loop {
@@ -272,7 +273,21 @@ impl Inner {
                 sleep(Duration::from_millis(50)).await;
             }
         }
-        Ok(())
+        self.wait_until_leading(specs).await
+    }
+
+    /// That a broker is named as the leader does not mean that it knows. Records that come before it does are refused, and
+    /// when it refuses the first batch and takes the second, the first is lost and acknowledged (see `producer`).
+    async fn wait_until_leading(self: &Arc<Self>, specs: &[&TopicSpec]) -> Result<(), Error> {
+        let all = specs.iter().flat_map(|spec| {
+            (0..spec.partitions).map(|partition| TopicPartition { topic: spec.name.clone(), partition })
+        });
+        let (inner, partitions) = (Arc::clone(self), all.collect::<Vec<_>>());
+        let asked = move || {
+            let client = inner.reading()?;
+            offsets::ends(&client, &partitions)
+        };
+        blocking("ask the leaders of new topics", asked).await.map(drop)
     }
 
     fn admin(&self) -> Result<AdminClient<Context>, Error> {
