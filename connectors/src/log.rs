@@ -3,6 +3,7 @@
 //! The trait is drawn after Kafka's classic consumer, so that both sides look alike: partitions move between the members
 //! of a group, and whoever loses one may not commit it any more.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +11,9 @@ use bytes::Bytes;
 
 pub mod embedded;
 pub mod kafka;
+mod prefixed;
+
+pub use prefixed::Prefixed;
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,6 +120,61 @@ pub struct Progress {
     pub oldest_pending_ms: Option<i64>,
 }
 
+/// How a topic is other than it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The topic.
+    pub topic: String,
+    /// What is compared: `topic` for its being there, `partitions`, or a setting as the broker calls it.
+    pub what: String,
+    /// As it is; absent: there is no such topic or setting.
+    pub found: Option<String>,
+    /// As it should be.
+    pub wanted: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, what, found, wanted } = self;
+        match found {
+            Some(found) => write!(f, "topic `{topic}`: {what} is {found}, {wanted} is wanted"),
+            None if what == "topic" => write!(f, "topic `{topic}` does not exist"),
+            None => write!(f, "topic `{topic}`: {what} is not set, {wanted} is wanted"),
+        }
+    }
+}
+
+/// One client of this process, as of a few seconds ago. Counters are totals since the client began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientStatistics {
+    /// What the client is for: `producer`, the name of a group, `tail` or `reader`.
+    pub role: String,
+    /// Brokers that it is connected to.
+    pub brokers_up: u64,
+    /// Brokers that it knows, connected or not.
+    pub brokers_known: u64,
+    /// Half of the requests to the slowest broker took at most so long, microseconds.
+    pub rtt_p50_us: u64,
+    /// 99 of 100 requests to the slowest broker took at most so long, microseconds.
+    pub rtt_p99_us: u64,
+    /// Records that wait to be written, or were read ahead.
+    pub waiting_records: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Requests that failed to be sent or answered, or were too late.
+    pub request_errors: u64,
+    /// Connections that ended.
+    pub disconnects: u64,
+    /// For a member: how often partitions were given or taken.
+    pub rebalances: u64,
+    /// For a member: partitions that it owns.
+    pub assigned: u64,
+}
+
 /// Why the log could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -182,6 +241,18 @@ pub trait Log: Send + Sync + 'static {
     /// or `deadline` has passed. A side that has nobody to say it to has nothing to do.
     async fn close(&self, deadline: Duration) {
         let _ = deadline;
+    }
+
+    /// How topics are other than `topics`; empty when all are as they should be. A side that makes its topics itself and
+    /// alone has none.
+    async fn differences(&self, topics: &[TopicSpec]) -> Result<Vec<Difference>, Error> {
+        let _ = topics;
+        Ok(Vec::new())
+    }
+
+    /// What the clients of this process say about themselves, as of a few seconds ago; empty where there are none.
+    fn statistics(&self) -> Vec<ClientStatistics> {
+        Vec::new()
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::blobs::s3;
 use crate::catalog::scylla as cluster;
 use crate::clock::Clock;
+use crate::log::{Prefixed, kafka};
 use crate::store::OpenError;
 use crate::{Blobs, Catalog, Doors, Log, embedded};
 
@@ -286,7 +287,17 @@ async fn open_log(wanted: &Wanted, clock: Arc<dyn Clock>) -> Result<Arc<dyn Log>
             let log = on_a_thread(move || embedded::open_log(&data, clock).map_err(files)).await?;
             Ok(Arc::new(log))
         }
-        LogAt::Kafka(_) => Err(Why::NotInThisBuild("a Kafka log")),
+        LogAt::Kafka(at) => {
+            let settings = kafka::Settings {
+                brokers: at.brokers.join(","),
+                properties: at.properties.clone(),
+                instance: at.instance.clone(),
+                session_timeout: at.session_timeout,
+            };
+            let log = kafka::open(settings, clock).await.map_err(|error| Why::Service(Box::new(error)))?;
+            let log: Arc<dyn Log> = Arc::new(log);
+            Ok(if at.prefix.is_empty() { log } else { Arc::new(Prefixed::new(log, &at.prefix)) })
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use connectors::clock::SystemClock;
+use connectors::log::Prefixed;
 use connectors::log::kafka::{self, Kafka, Settings};
 
 #[path = "suite/log.rs"]
@@ -58,7 +59,8 @@ macro_rules! suite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
                 let Some(log) = shared("the suite of the log").await else { return };
-                suite::$check(log).await;
+                // As a deployment that shares its cluster with others sees it.
+                suite::$check(Arc::new(Prefixed::new(log, "suite-"))).await;
             })*
         }
     };

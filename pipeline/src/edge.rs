@@ -9,7 +9,7 @@
 //! - [`jobs`], [`explain`], [`watch`]: what a job is, why it is not done, and how it changes
 //! - [`play`], [`hls`], [`manifests`]: bytes out; [`deliver`], [`range`]: which of them
 //! - [`board`]: progress in memory; [`record`], [`events`]: events fold into rows
-//! - [`health`], [`ops`]: for balancers and operators; [`workers`], [`dlq`], [`replay`]: for who operates
+//! - [`health`], [`ops`]: for balancers and operators; [`registry`]: schemas for other people's clients; [`workers`], [`dlq`], [`replay`]: for who operates
 //! - [`problem`]: errors as clients see them; [`query`], [`body`]: query strings and small bodies; [`page`]: the web page and the description
 
 use std::sync::Arc;
@@ -46,6 +46,7 @@ pub mod problem;
 pub mod query;
 pub mod range;
 pub mod record;
+pub mod registry;
 pub mod replay;
 pub mod routes;
 pub mod survey;

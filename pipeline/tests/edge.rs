@@ -20,6 +20,8 @@ mod pages;
 mod play;
 #[path = "edge/record.rs"]
 mod record;
+#[path = "edge/registry.rs"]
+mod registry;
 #[path = "edge/survey.rs"]
 mod survey;
 #[path = "edge/sweep.rs"]

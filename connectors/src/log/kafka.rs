@@ -21,7 +21,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::log::{Consumer, Error, From, Log, NewRecord, Progress, Reader, Record, TopicPartition, TopicSpec};
+use crate::log::{
+    ClientStatistics, Consumer, Difference, Error, From, Log, NewRecord, Progress, Reader, Record, TopicPartition,
+    TopicSpec,
+};
 
 mod client;
 mod inbox;
@@ -35,8 +38,6 @@ mod tail;
 mod topics;
 
 pub use settings::{BadProperty, PREFIX, Settings, is_secret, properties};
-pub use statistics::ClientStatistics;
-pub use topics::Difference;
 
 use client::{failed, is_unknown_topic};
 use member::{Member, Seats};
@@ -105,16 +106,6 @@ fn rdkafka_consumer(settings: &Settings, board: &Arc<Board>) -> Result<poller::C
 }
 
 impl Kafka {
-    /// What each client of this process says about itself, as of a few seconds ago.
-    pub fn statistics(&self) -> Vec<ClientStatistics> {
-        self.inner.board.all()
-    }
-
-    /// How the brokers' topics differ from `topics`; empty when all are as they should be.
-    pub async fn differences(&self, topics: &[TopicSpec]) -> Result<Vec<Difference>, Error> {
-        self.inner.differences(topics).await
-    }
-
     async fn first_answer(&self) -> Result<(), Error> {
         let deadline = Instant::now() + OPENING;
         loop {
@@ -256,6 +247,14 @@ impl Log for Kafka {
         if tokio::time::timeout_at(until, self.inner.threads.wait()).await.is_err() {
             tracing::warn!("some members could not leave their groups in time: the session timeout does it for them");
         }
+    }
+
+    async fn differences(&self, topics: &[TopicSpec]) -> Result<Vec<Difference>, Error> {
+        self.inner.differences(topics).await
+    }
+
+    fn statistics(&self) -> Vec<ClientStatistics> {
+        self.inner.board.all()
     }
 }
 

@@ -27,7 +27,7 @@ use warp::{Filter, Rejection};
 use super::Edge;
 use super::health::Health;
 use super::problem::Problem;
-use super::{cors, page};
+use super::{cors, page, registry};
 use crate::metrics;
 
 mod operate;
@@ -126,8 +126,21 @@ fn routes(edge: Arc<Edge>) -> impl Filter<Extract = (Response,), Error = Infalli
     let jobs = job_routes(&edge);
     let uploads = upload_route(&edge);
     let operate = operate::routes(&edge);
+    let registry = registry_route();
     let rest = other_routes(&edge);
-    streams.or(jobs).unify().or(uploads).unify().or(operate).unify().or(rest).unify().recover(unknown).unify()
+    streams
+        .or(jobs)
+        .unify()
+        .or(uploads)
+        .unify()
+        .or(operate)
+        .unify()
+        .or(registry)
+        .unify()
+        .or(rest)
+        .unify()
+        .recover(unknown)
+        .unify()
 }
 
 async fn unknown(rejection: Rejection) -> Result<Response, Infallible> {
@@ -261,6 +274,17 @@ fn upload_route(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
                 _ => Err(Problem::method("POST")),
             };
             at("/api/upload", answer)
+        })
+        .boxed()
+}
+
+fn registry_route() -> BoxedFilter<(Response,)> {
+    warp::path!("api" / "registry" / ..)
+        .and(warp::path::tail())
+        .and(warp::method())
+        .and(warp::body::stream().map(boxed_body))
+        .then(|path: warp::path::Tail, method: Method, body| async move {
+            at("/api/registry", Ok(registry::answer(&method, path.as_str(), body).await))
         })
         .boxed()
 }

@@ -325,7 +325,7 @@ impl State {
     }
 
     fn take(&mut self) -> Option<Result<Delivery, Error>> {
-        while let Some(change) = self.changes.pop_front() {
+        if let Some(change) = self.changes.pop_front() {
             match change {
                 Change::Gained(gained) => {
                     for (at, epoch) in &gained {

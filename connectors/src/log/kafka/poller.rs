@@ -1,7 +1,7 @@
 //! The thread that polls one consumer, for as long as its reader is there and whatever the reader does meanwhile.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -141,12 +141,7 @@ impl Poller {
     }
 
     fn seek(&self, waiting: &mut Vec<Seek>) {
-        loop {
-            match self.seeks.try_recv() {
-                Ok(seek) => waiting.push(seek),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
-        }
+        waiting.extend(self.seeks.try_iter());
         for seek in std::mem::take(waiting) {
             if let Err(error) = self.inbox.check(&seek.at) {
                 let _ = seek.answer.send(Err(error));

@@ -6,38 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use rdkafka::Statistics;
 
+use crate::log::ClientStatistics;
 use crate::store::locked;
-
-/// One client of this process, as of a few seconds ago. Counters are totals since the client began.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClientStatistics {
-    /// What the client is for: `producer`, the name of a group, `tail` or `reader`.
-    pub role: String,
-    /// Brokers that it is connected to.
-    pub brokers_up: u64,
-    /// Brokers that it knows, connected or not.
-    pub brokers_known: u64,
-    /// Half of the requests to the slowest broker took at most so long, microseconds.
-    pub rtt_p50_us: u64,
-    /// 99 of 100 requests to the slowest broker took at most so long, microseconds.
-    pub rtt_p99_us: u64,
-    /// Records that wait to be written, or were read ahead.
-    pub waiting_records: u64,
-    /// Their bytes.
-    pub waiting_bytes: u64,
-    /// Bytes sent.
-    pub sent_bytes: u64,
-    /// Bytes received.
-    pub received_bytes: u64,
-    /// Requests that failed to be sent or answered, or were too late.
-    pub request_errors: u64,
-    /// Connections that ended.
-    pub disconnects: u64,
-    /// For a member: how often partitions were given or taken.
-    pub rebalances: u64,
-    /// For a member: partitions that it owns.
-    pub assigned: u64,
-}
 
 /// The newest statistics of all clients.
 #[derive(Default)]

@@ -23,11 +23,13 @@ const QUIET: Duration = Duration::from_millis(300);
 /// Longest wait of one poll, so that a reader that is gone is noticed.
 const POLL: Duration = Duration::from_millis(100);
 
+/// Where each partition is read next, and where it ended when the reader was opened.
+type Positions = BTreeMap<TopicPartition, (i64, i64)>;
+
 /// Reads topics to the end and on.
 pub(super) struct Tail {
     inbox: Arc<Inbox>,
-    /// Where each partition is read next, and where it ended when the reader was opened.
-    positions: BTreeMap<TopicPartition, (i64, i64)>,
+    positions: Positions,
     /// Partitions of which nothing is left before their goals although no record says so.
     empty: Arc<Mutex<BTreeSet<TopicPartition>>>,
     caught_up: bool,
@@ -52,11 +54,7 @@ impl Tail {
         // Nobody has to be told: they are ours for good.
         let _told = inbox.take();
         let empty = Arc::new(Mutex::default());
-        let watch = Watch {
-            inner: Arc::clone(inner),
-            goals: positions.iter().map(|(at, (next, goal))| (at.clone(), (*next, *goal))).collect(),
-            empty: Arc::clone(&empty),
-        };
+        let watch = Watch { inner: Arc::clone(inner), goals: positions.clone(), empty: Arc::clone(&empty) };
         let (_, seeks) = channel();
         let poller = Poller { client: Arc::new(client), inbox: Arc::clone(&inbox), seeks };
         inner.spawn("kafka tail".to_owned(), move || watch.run(&poller))?;
@@ -71,11 +69,7 @@ impl Tail {
 }
 
 /// Where reading begins: positions and goals, and a client that is on its way.
-fn start(
-    inner: &Inner,
-    partitions: &[TopicPartition],
-    from: From,
-) -> Result<(Client, BTreeMap<TopicPartition, (i64, i64)>), KafkaError> {
+fn start(inner: &Inner, partitions: &[TopicPartition], from: From) -> Result<(Client, Positions), KafkaError> {
     let client = inner.tailing()?;
     let ends = offsets::ends(&client, partitions)?;
     let times = match from {
@@ -135,7 +129,7 @@ impl Drop for Tail {
 struct Watch {
     inner: Arc<Inner>,
     /// Position and goal of partitions that have not come so far.
-    goals: BTreeMap<TopicPartition, (i64, i64)>,
+    goals: Positions,
     empty: Arc<Mutex<BTreeSet<TopicPartition>>>,
 }
 

@@ -1,7 +1,6 @@
 //! Topics: made as they shall be, compared with how they are, and how many partitions each has.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use super::client::{Context, failed};
 use super::producer::Client;
 use super::settings::{MAX_RECORD_BYTES, MIN_IN_SYNC, REPLICATION_FACTOR};
 use super::{Inner, blocking, offsets};
-use crate::log::{Error, TopicPartition, TopicSpec};
+use crate::log::{Difference, Error, TopicPartition, TopicSpec};
 use crate::store::locked;
 
 const RETENTION_MS: &str = "retention.ms";
@@ -28,30 +27,6 @@ const RETENTION_BYTES: &str = "retention.bytes";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a new topic may take until every partition has a leader.
 const VISIBLE: Duration = Duration::from_secs(15);
-
-/// How a topic is other than it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The topic.
-    pub topic: String,
-    /// What is compared: `partitions`, or a setting as Kafka calls it.
-    pub what: String,
-    /// As it is; absent: there is no such topic or setting.
-    pub found: Option<String>,
-    /// As it should be.
-    pub wanted: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { topic, what, found, wanted } = self;
-        match found {
-            Some(found) => write!(f, "topic `{topic}`: {what} is {found}, {wanted} is wanted"),
-            None if what == "topic" => write!(f, "topic `{topic}` does not exist"),
-            None => write!(f, "topic `{topic}`: {what} is not set, {wanted} is wanted"),
-        }
-    }
-}
 
 /// What is known about topics. Partitions are never taken away, so a number that was right stays usable.
 #[derive(Default)]
