@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::clock::SystemClock;
-use connectors::{Doors, open};
+use connectors::{Doors, Log, open};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -158,6 +158,8 @@ pub struct Roles {
     /// What goes on until the work has ended: folding its last events, telling operators. Ends at `over`.
     attending: JoinSet<Ended>,
     over: CancellationToken,
+    /// Told goodbye at the very end.
+    log: Arc<dyn Log>,
 }
 
 impl Roles {
@@ -184,6 +186,7 @@ impl Roles {
             shutdown: CancellationToken::new(),
             attending: JoinSet::new(),
             over: CancellationToken::new(),
+            log: Arc::clone(&doors.log),
         };
         let mut hindrance: Box<dyn Fn() -> Option<String> + Send + Sync> = Box::new(|| None);
         if !stages.here.is_empty() {
@@ -298,11 +301,14 @@ impl Roles {
     /// Asks all roles to end and waits for them: running work within the grace period, the rest at once.
     pub async fn drain(mut self) -> Result<(), Failure> {
         self.shutdown.cancel();
-        let (grace, over) = (self.config.grace, self.over);
+        let (grace, over, log) = (self.config.grace, self.over, self.log);
         let all = async {
             let worked = ended(&mut self.working).await;
             over.cancel();
-            worked.and(ended(&mut self.attending).await)
+            let attended = ended(&mut self.attending).await;
+            // Members that say so hand their partitions over at once.
+            log.close(SETTLE / 2).await;
+            worked.and(attended)
         };
         tokio::time::timeout(grace + SETTLE, all).await.unwrap_or_else(|_| {
             let advice = "start it again: what was not finished is done again, nothing is lost";
