@@ -70,6 +70,8 @@ pub struct Settings {
     pub is_alone: bool,
     /// How long requests may go on after a shutdown was asked for.
     pub grace: Duration,
+    /// How long an upload whose bytes are stored waits for a catalog that is away before its client is told to come back.
+    pub catalog_patience: Duration,
     /// Names the job of an upload that begins at so many milliseconds since the Unix epoch; unique among all edges.
     pub new_job: fn(u64) -> JobId,
     /// The stages of the pipeline, wherever they run.
@@ -104,9 +106,10 @@ impl Default for Settings {
             owner: format!("edge-{}-{:08x}", std::process::id(), rand::random::<u32>()),
             is_alone: true,
             grace: Duration::from_secs(20),
+            catalog_patience: Duration::from_secs(10),
+            new_job: |unix_ms| JobId::from_parts(unix_ms, rand::random()),
             stages: Vec::new(),
             worker_timeout: Duration::from_secs(10),
-            new_job: |unix_ms| JobId::from_parts(unix_ms, rand::random()),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "edge/away.rs"]
+mod away;
 #[path = "edge/bucket.rs"]
 mod bucket;
 #[path = "edge/connections.rs"]
@@ -26,6 +28,8 @@ mod registry;
 mod survey;
 #[path = "edge/sweep.rs"]
 mod sweep;
+#[path = "../src/runner/tests/switch.rs"]
+mod switch;
 #[path = "edge/upload.rs"]
 mod upload;
 #[path = "edge/video.rs"]

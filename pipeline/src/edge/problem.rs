@@ -70,6 +70,17 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "door_failed", detail).with(RETRY_AFTER, "5")
     }
 
+    /// 503 with `Retry-After`: nothing has been heard from behind a door for too long.
+    pub fn away(door: &'static str) -> Self {
+        let detail = format!("the {door} does not answer; try again");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "door_failed", detail).with(RETRY_AFTER, "5")
+    }
+
+    /// 500: something went wrong that never should.
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
     /// The same, naming the job that goes on regardless.
     #[must_use]
     pub fn about_job(mut self, job: JobId) -> Self {

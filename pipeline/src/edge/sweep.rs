@@ -10,6 +10,7 @@ use schemas::manifest;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::upload::announce::{note, note_key};
 use crate::metrics;
 use crate::stage::{StageError, chain, record_of};
 
@@ -134,8 +135,16 @@ pub async fn collect(doors: &Doors) -> Result<u64, Error> {
 
 async fn finish_or_remove(doors: &Doors, intent: UploadIntent) -> Result<(), Error> {
     let job = intent.job;
-    match intent.event {
-        Some(event) => publish(doors, event).await?,
+    let event = match intent.event {
+        Some(event) => Some(event),
+        // Stored while the catalog was away, by a process that ended before it was back.
+        None => note(doors, job).await?,
+    };
+    match event {
+        Some(event) => {
+            publish(doors, event).await?;
+            doors.blobs.delete(&note_key(job)).await?;
+        }
         None => {
             let blobs = doors.blobs.delete_prefix(&manifest::prefix(job)).await?;
             tracing::info!(%job, blobs, owner = intent.owner, "removed an upload that never came to its end");

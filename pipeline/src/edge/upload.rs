@@ -1,6 +1,7 @@
 //! `POST /api/upload`: bytes to the blob store, then a row, then an event, then the answer.
 //!
 //! # Layout
+//! - [`announce`]: row and event of what is stored
 //! - [`body`]: reading a body that may be refused before it ends
 //! - [`name`]: names as they can be shown
 
@@ -9,14 +10,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use connectors::Doors;
-use connectors::catalog::{Swap, UploadIntent};
+use connectors::catalog::UploadIntent;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use headers::{HeaderMap, HeaderMapExt};
 use schemas::event::UploadReceived;
-use schemas::job::{JobEvent, JobRow, JobView};
+use schemas::job::{JobRow, JobView};
 use schemas::{Claim, JobId, manifest};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use warp::http::StatusCode;
 use warp::http::header::{CONTENT_TYPE, LOCATION};
 use warp::reply::{Reply, Response};
@@ -24,9 +25,10 @@ use warp::reply::{Reply, Response};
 use super::Edge;
 use super::problem::Problem;
 use crate::media::sniff::{self, SNIFF_BYTES};
-use crate::stage::{chain, record_of};
+use crate::stage::chain;
 use body::Body;
 
+pub mod announce;
 pub mod body;
 pub mod name;
 
@@ -38,6 +40,11 @@ const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
 /// Shortest and longest wait before a door is tried again in the background.
 const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How long a sign of life may hold up the bytes, and when one that was not taken is given again. An upload is taken for dead
+/// after an hour without any, so a catalog that is away for less costs no bytes.
+const TOUCH_PATIENCE: Duration = Duration::from_secs(2);
+const TOUCH_AGAIN: Duration = Duration::from_secs(10);
 
 /// The route in metrics.
 const ROUTE: &str = "/api/upload";
@@ -76,7 +83,7 @@ impl Edge {
         let work = self.tasks.spawn(async move { edge.receive(form, &query, body).await });
         let row = work.await.unwrap_or_else(|error| {
             tracing::error!(%error, "an upload broke off");
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the upload broke off"))
+            Err(Problem::internal("the upload broke off"))
         })?;
         self.created(&row).await
     }
@@ -169,7 +176,7 @@ impl Edge {
         E: std::error::Error + 'static,
     {
         let mut writer = self.doors.blobs.writer(&source_key(job)).await?;
-        let mut touched = Instant::now();
+        let mut touch_at = Instant::now() + TOUCH_EVERY;
         let mut next = Some(head);
         let outcome = loop {
             if let Some(piece) = next.take() {
@@ -189,12 +196,10 @@ impl Edge {
                 Some(Err(error)) => break Err(broken(&error)),
                 None => break Ok(()),
             }
-            if touched.elapsed() > TOUCH_EVERY {
-                touched = Instant::now();
+            if Instant::now() >= touch_at {
                 intent.touched_at = self.doors.clock.now_ms();
-                if let Err(error) = self.doors.catalog.put_upload(intent).await {
-                    break Err(error.into());
-                }
+                let touched = timeout(TOUCH_PATIENCE, self.doors.catalog.put_upload(intent)).await;
+                touch_at = Instant::now() + if matches!(touched, Ok(Ok(()))) { TOUCH_EVERY } else { TOUCH_AGAIN };
             }
         };
         match outcome {
@@ -208,44 +213,19 @@ impl Edge {
         }
     }
 
-    /// The bytes are durable: row, event, answer. From here on the sweeper finishes what we cannot.
-    async fn publish(&self, mut intent: UploadIntent, event: UploadReceived) -> Result<JobRow, Problem> {
+    /// The bytes are durable: row, event, answer. A catalog that is away is waited for, here for a while and then by a task.
+    async fn publish(&self, intent: UploadIntent, event: UploadReceived) -> Result<JobRow, Problem> {
         let job = event.job;
-        intent.touched_at = self.doors.clock.now_ms();
-        intent.event = Some(event.clone());
-        if let Err(error) = self.doors.catalog.put_upload(&intent).await {
-            // As long as the intent lacks the event, the sweeper would take the upload for one that still arrives.
-            let doors = self.doors.clone();
-            self.keep_trying(job, move || {
-                let (doors, intent) = (doors.clone(), intent.clone());
-                async move { doors.catalog.put_upload(&intent).await.map_err(|error| chain(&error)) }
-            });
-            return Err(Problem::from(error).about_job(job));
-        }
-        let mut row = JobRow::new(job);
-        row.apply(JobEvent::Received(event.clone()), None);
-        let said = async {
-            if let Swap::Lost(_) = self.doors.catalog.swap_job(&row, None).await? {
-                tracing::warn!(%job, "the row of a new job was there already");
+        let (doors, board) = (self.doors.clone(), Arc::clone(&self.board));
+        let announced = self.tasks.spawn(announce::announce(doors, board, self.shutdown.clone(), intent, event));
+        match timeout(self.settings.catalog_patience, announced).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                tracing::error!(%job, %error, "announcing an upload broke off");
+                Err(Problem::internal("the upload broke off").about_job(job))
             }
-            let record = record_of(&event).map_err(|error| {
-                tracing::error!(%job, %error, "the event of an upload cannot be written");
-                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the upload's event cannot be written")
-            })?;
-            self.doors.log.append(vec![record]).await?;
-            Ok::<(), Problem>(())
-        };
-        if let Err(problem) = said.await {
-            tracing::error!(%job, code = problem.code, "an upload is stored but not announced; the sweeper tries again");
-            return Err(problem.about_job(job));
+            Err(_) => Err(Problem::away("catalog").about_job(job)),
         }
-        if let Err(error) = self.doors.catalog.remove_upload(job).await {
-            // The sweeper finds that the event is there.
-            tracing::warn!(%job, %error, "the intent of a finished upload stays for the sweeper");
-        }
-        self.board.note(&row);
-        tracing::info!(%job, name = event.name, bytes = event.source.size, "received an upload");
-        Ok(row)
     }
 
     /// Removes a broken upload. The sweeper takes what this process has begun for an upload that still arrives, so whatever

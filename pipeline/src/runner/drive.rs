@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::catalog::Decision;
+use connectors::catalog::{self, Decision};
 use connectors::log::{NewRecord, Record};
 use schemas::event::{JobProgress, Outcome, StageState};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
 use super::attempt::{self, End};
-use super::door::{insist, outage};
+use super::door::{chain, insist, outage};
 use super::jobs::Gone;
 use super::progress::Meter;
 use super::station::Station;
@@ -89,23 +89,51 @@ enum Begun {
 /// Everything that must be known before an attempt starts. Stages without native code pay nothing for it, unless the event
 /// comes again.
 async fn begin(shared: &Shared, task: &Task) -> Result<Begun, Why> {
-    let stage = &task.station.stage;
-    let unpaid = Begun::Start(task.failures + task.outages + 1);
+    let uncounted = Begun::Start(task.failures + task.outages + 1);
     // An event that comes again may belong to a job that ended long ago.
-    if !stage.is_native() && !task.is_replayed() {
-        return Ok(unpaid);
+    if !task.station.stage.is_native() && !task.is_replayed() {
+        return Ok(uncounted);
     }
-    let (catalog, backoff, job) = (&shared.doors.catalog, shared.settings.door_backoff, task.job());
-    let decision = insist("read a job's end", backoff, &task.stops, || catalog.decision(job)).await?;
-    let row = insist("read a job's row", backoff, &task.stops, || catalog.job(job)).await?.map(|found| found.row);
+    let mut failures = 0;
+    loop {
+        let away = match timeout(shared.settings.catalog_patience, ask_catalog(shared, task)).await {
+            Ok(Ok(begun)) => return begun,
+            Ok(Err(error)) => chain(&error),
+            Err(_) => "no answer".to_owned(),
+        };
+        metrics::door_failed("begin an attempt");
+        if !task.is_replayed() {
+            // What the catalog would say is good to know and no more: work that nobody wants any more is refused later, and
+            // whoever dies of this work counts again when the catalog is back.
+            tracing::warn!(error = away, "the catalog is away: the work goes on without it");
+            return Ok(uncounted);
+        }
+        failures += 1;
+        tracing::warn!(error = away, failures, "the catalog is away: what comes again waits for it");
+        tokio::select! {
+            biased;
+            () = sleep(shared.settings.door_backoff.wait(failures)) => {}
+            why = task.stops.any() => return Err(why),
+        }
+    }
+}
+
+/// What the catalog says before an attempt of native code starts.
+async fn ask_catalog(shared: &Shared, task: &Task) -> Result<Result<Begun, Why>, catalog::Error> {
+    let (stage, catalog, job) = (&task.station.stage, &shared.doors.catalog, task.job());
+    let decision = catalog.decision(job).await?;
+    let row = catalog.job(job).await?.map(|found| found.row);
     if row.as_ref().is_some_and(|row| row.deleted) {
-        return Ok(Begun::Skip("deleted"));
+        return Ok(Ok(Begun::Skip("deleted")));
     }
     let said = row.as_ref().is_some_and(|row| row.ended.is_some());
     let wish = row.and_then(|row| row.cancel_requested).map(|fact| ending::cancelled(fact.event.at));
     // A wish to cancel that arrived while no worker was there is found here.
     let decision = match (decision, wish) {
-        (None, Some(wish)) => Some(ending::decide(shared, &task.stops.without_job(), job, &wish).await?),
+        (None, Some(wish)) => match ending::decide(shared, &task.stops.without_job(), job, &wish).await {
+            Ok(holds) => Some(holds),
+            Err(why) => return Ok(Err(why)),
+        },
         (decision, _) => decision,
     };
     if let Some(decision) = decision {
@@ -116,19 +144,19 @@ async fn begin(shared: &Shared, task: &Task) -> Result<Begun, Why> {
             Outcome::Ready => stage.is_required().then_some("ready"),
         };
         if let Some(word) = skip {
-            if !said {
-                // Whoever decided may have died before it could say so.
-                ending::publish(shared, &task.stops.without_job(), job, decision).await?;
+            // Whoever decided may have died before it could say so.
+            if !said && let Err(why) = ending::publish(shared, &task.stops.without_job(), job, decision).await {
+                return Ok(Err(why));
             }
-            return Ok(Begun::Skip(word));
+            return Ok(Ok(Begun::Skip(word)));
         }
     }
     if !stage.is_native() {
-        return Ok(unpaid);
+        return Ok(Ok(Begun::Start(task.failures + task.outages + 1)));
     }
-    let key = task.attempts_key();
-    let number = insist("count an attempt", backoff, &task.stops, || catalog.count_attempt(&key)).await?;
-    Ok(if number > shared.settings.max_crashes { Begun::Crashed(number) } else { Begun::Start(number) })
+    let number = catalog.count_attempt(&task.attempts_key()).await?;
+    let crashed = number > shared.settings.max_crashes;
+    Ok(Ok(if crashed { Begun::Crashed(number) } else { Begun::Start(number) }))
 }
 
 async fn attempt_once(shared: &Shared, task: &mut Task, number: u32) -> Next {
@@ -229,7 +257,9 @@ async fn publish(
     if let Some(decision) = conclusion {
         ending::conclude(shared, &stops, task.job(), &decision).await?;
     }
-    clear_attempts(shared, task, &stops).await
+    // Everybody can see by now that the work is done: a catalog that is away must not hold its slot.
+    clear_attempts_once(shared, task).await;
+    Ok(())
 }
 
 async fn retry(shared: &Shared, task: &mut Task, meter: &mut Meter, cause: Cause, number: u32) -> Next {
@@ -333,7 +363,7 @@ async fn clear_attempts_once(shared: &Shared, task: &Task) {
     if task.station.stage.is_native() {
         let key = task.attempts_key();
         let cleared = shared.doors.catalog.clear_attempts(&key);
-        if !matches!(tokio::time::timeout(shared.settings.settle, cleared).await, Ok(Ok(()))) {
+        if !matches!(timeout(shared.settings.catalog_patience, cleared).await, Ok(Ok(()))) {
             tracing::debug!("attempts are not forgotten: the catalog does not answer");
         }
     }

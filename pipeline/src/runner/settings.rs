@@ -34,6 +34,8 @@ pub struct Settings {
     pub backoff: Backoff,
     /// Waits while a door is away.
     pub door_backoff: Backoff,
+    /// How long work waits to hear what the catalog knows about it. Work goes on without a catalog that is away.
+    pub catalog_patience: Duration,
     /// Events of a native stage in hand before deliveries pause. Large, so that a clip behind a film is seen.
     pub read_ahead: usize,
     /// The same for stages without native code.
@@ -67,6 +69,7 @@ impl Settings {
             version_patience: Duration::from_secs(3600),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
             door_backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
+            catalog_patience: Duration::from_secs(2),
             read_ahead: 4096,
             light_read_ahead: 256,
             commit_interval: Duration::from_millis(20),

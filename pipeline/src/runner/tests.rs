@@ -3,7 +3,9 @@
 mod again;
 mod bench;
 mod called_off;
+mod catalog_away;
 mod delivery;
 mod doors;
 mod failures;
 mod scripted;
+mod switch;

@@ -65,9 +65,18 @@ async fn an_intent_that_was_kept_although_the_answer_said_no_is_removed() {
 #[tokio::test(start_paused = true)]
 async fn a_stored_upload_goes_on_by_itself_when_the_catalog_was_away() {
     let (house, member) = edge();
-    house.world.settle("keep the intent of job-1, stored", Fate::Refused, 5);
+    house.world.settle("keep the intent of job-1, stored", Fate::Refused, 12);
     assert_eq!(upload(&member).await, Some(503));
     sleep(Duration::from_secs(180)).await;
     assert_eq!(announced(&house).len(), 1, "the answer said that it goes on");
+    assert!(!is_intended(&house));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_upload_waits_for_a_catalog_that_is_away_for_a_moment() {
+    let (house, member) = edge();
+    house.world.settle("keep the intent of job-1, stored", Fate::Refused, 4);
+    assert_eq!(upload(&member).await, None, "it is taken");
+    assert_eq!(announced(&house).len(), 1);
     assert!(!is_intended(&house));
 }
