@@ -9,6 +9,7 @@ mod engine;
 mod house;
 
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -19,10 +20,11 @@ use pipeline::media::Engine;
 use pipeline::runner::{Runner, Settings};
 use pipeline::topology;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use engine::{InThread, Stuck};
+use engine::{Stepped, Stuck};
 
 /// A worker that runs until it is dropped.
 struct Worker {
@@ -79,18 +81,29 @@ async fn uploaded(edge: &House) -> String {
     job["id"].as_str().unwrap().to_owned()
 }
 
-/// The statuses that an event stream tells, to its end.
-async fn watched(edge: &House, job: &str) -> Vec<Value> {
+/// The statuses in the text of an event stream.
+fn statuses(text: &str) -> Vec<Value> {
+    let whole = &text[..text.rfind("\n\n").unwrap_or(0)];
+    let data = whole.lines().filter_map(|line| line.strip_prefix("data:"));
+    data.map(|data| serde_json::from_str(data).unwrap()).collect()
+}
+
+/// The statuses that an event stream tells, to its end. Work goes on by `step` permits whenever progress is told.
+async fn watched(edge: &House, job: &str, permits: &Semaphore, step: usize) -> Vec<Value> {
     let mut stream = edge.get(&format!("/api/jobs/{job}/events")).await.bytes_stream();
-    let mut text = String::new();
+    let (mut text, mut told) = (String::new(), -1.0);
     while let Some(piece) = stream.next().await {
         text.push_str(&String::from_utf8_lossy(&piece.unwrap()));
+        let progress = statuses(&text).last().and_then(|status| status["progress"].as_f64()).unwrap_or(told);
+        if progress > told {
+            told = progress;
+            permits.add_permits(step);
+        }
         if text.contains("event: end") && text.ends_with("\n\n") {
             break;
         }
     }
-    let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
-    data.map(|data| serde_json::from_str(data).unwrap()).collect()
+    statuses(&text)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,11 +112,12 @@ async fn any_edge_answers_for_any_job_progress_included() {
     let doors = doors().await;
     let one = House::on(doors.clone(), pipeline::edge::Settings::default()).await.recording();
     let other = House::on(doors.clone(), pipeline::edge::Settings::default()).await.recording();
-    let workers = ["w1", "w2"].map(|name| Worker::start(&doors, name, &InThread));
+    let permits = Arc::new(Semaphore::new(0));
+    let workers = ["w1", "w2"].map(|name| Worker::start(&doors, name, &Stepped(Arc::clone(&permits))));
     let job = uploaded(&one).await;
     // Asked at once: the edge that did not take the upload knows the job already.
     assert_eq!(other.json(&format!("/api/jobs/{job}")).await["id"], job);
-    let told = watched(&other, &job).await;
+    let told = watched(&other, &job, &permits, 3).await;
     let steps: Vec<f64> = told.iter().map(|status| status["progress"].as_f64().unwrap()).collect();
     assert!(steps.windows(2).all(|pair| pair[0] <= pair[1]), "{steps:?}");
     assert!(steps.iter().filter(|step| (0.01..0.99).contains(*step)).count() >= 2, "progress is told: {steps:?}");

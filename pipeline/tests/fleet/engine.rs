@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use pipeline::media::{Engine, Error, Output, Request, Run, Sink, worker};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Media work in a thread, without a child process.
 #[derive(Clone)]
@@ -47,6 +47,37 @@ impl Engine for InThread {
 impl Run for ThreadRun {
     async fn next(&mut self) -> Result<Output, Error> {
         self.0.recv().await.expect("the thread answers")
+    }
+}
+
+/// Probes, and encodes one range for each permit.
+#[derive(Clone)]
+pub struct Stepped(pub Arc<Semaphore>);
+
+struct SteppedRun {
+    permits: Arc<Semaphore>,
+    run: Box<dyn Run>,
+    may_go_on: bool,
+}
+
+impl Engine for Stepped {
+    fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error> {
+        let run = InThread.start(request, source)?;
+        Ok(Box::new(SteppedRun { permits: Arc::clone(&self.0), run, may_go_on: matches!(request, Request::Probe) }))
+    }
+
+    fn build(&self) -> String {
+        InThread.build()
+    }
+}
+
+#[async_trait::async_trait]
+impl Run for SteppedRun {
+    async fn next(&mut self) -> Result<Output, Error> {
+        if !std::mem::replace(&mut self.may_go_on, true) {
+            self.permits.acquire().await.expect("the permits are open").forget();
+        }
+        self.run.next().await
     }
 }
 
