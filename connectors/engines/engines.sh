@@ -73,6 +73,8 @@ choose_ports() {
             first=$((20000 + RANDOM % 8000))
         fi
         number=${first:-${pair#*=}} first=${first:-${pair#*=}}
+        # Whoever listens on PROXY is what it is for; an engine that comes back must find clients where they were sent before.
+        [ "$name" != PROXY ] || [ -z "${port[PROXY]-}" ] || continue
         while listens "$number" || is_given "$name" "$number"; do
             number=$((20000 + RANDOM % 8000))
         done

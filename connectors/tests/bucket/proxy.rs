@@ -27,6 +27,8 @@ pub enum Fault {
     Slow,
     /// The connection is reset before an answer.
     Reset,
+    /// The server has no room and does nothing.
+    Full,
 }
 
 /// A request as far as faults depend on it.
@@ -106,6 +108,9 @@ impl Proxy {
 const BUSY: &str =
     "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
 
+const FULL: &str =
+    "<?xml version=\"1.0\"?><Error><Code>XMinioStorageFull</Code><Message>There is no room.</Message></Error>";
+
 async fn serve(inner: Arc<Inner>, mut client: TcpStream) -> Option<()> {
     let (head, mut body) = request(&mut client).await?;
     let mut words = head.lines().next()?.split_whitespace();
@@ -118,7 +123,8 @@ async fn serve(inner: Arc<Inner>, mut client: TcpStream) -> Option<()> {
     inner.seen.lock().unwrap().push(seen.clone());
     let fault = (inner.plan.lock().unwrap())(&seen);
     match fault {
-        Fault::Busy => return busy(&mut client).await,
+        Fault::Busy => return refuse(&mut client, "503 Slow Down", BUSY).await,
+        Fault::Full => return refuse(&mut client, "507 Insufficient Storage", FULL).await,
         Fault::Reset => {
             // Closing without having read everything makes the kernel send a reset; this one is plain enough.
             return None;
@@ -145,7 +151,7 @@ async fn serve(inner: Arc<Inner>, mut client: TcpStream) -> Option<()> {
     said.extend_from_slice(&answer[first..end]);
     let body = &mut answer[end..];
     match fault {
-        Fault::Lost => return busy(&mut client).await,
+        Fault::Lost => return refuse(&mut client, "503 Slow Down", BUSY).await,
         Fault::ChangedAnswer if has_body => {
             let at = body.len() / 2;
             body[at] ^= 0x10;
@@ -170,10 +176,10 @@ async fn serve(inner: Arc<Inner>, mut client: TcpStream) -> Option<()> {
     client.shutdown().await.ok()
 }
 
-async fn busy(client: &mut TcpStream) -> Option<()> {
+async fn refuse(client: &mut TcpStream, status: &str, body: &str) -> Option<()> {
     let answer = format!(
-        "HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{BUSY}",
-        BUSY.len()
+        "HTTP/1.1 {status}\r\ncontent-type: application/xml\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
     );
     client.write_all(answer.as_bytes()).await.ok()?;
     client.shutdown().await.ok()

@@ -12,10 +12,14 @@ use crate::config::LogFormat;
 /// Environment variable that says which lines are wanted, such as `info,pipeline::runner=debug`.
 const VARIABLE: &str = "RUST_LOG";
 
+/// What is wanted when nobody says. Clients that try again tell of each attempt, several times a second while a service is
+/// away; what comes of it is told by whoever asked them.
+const DEFAULT: &str = "info,object_store=warn,scylla=warn,scylla::cluster=off";
+
 /// Starts log lines for this process; info and worse unless `RUST_LOG` says otherwise.
 pub fn start(format: LogFormat) -> Result<(), Failure> {
     let wanted = std::env::var(VARIABLE).unwrap_or_default();
-    let filter = if wanted.trim().is_empty() { "info" } else { &wanted };
+    let filter = if wanted.trim().is_empty() { DEFAULT } else { &wanted };
     let filter = EnvFilter::try_new(filter).map_err(|error| {
         let advice = "write it like `info` or `info,pipeline::runner=debug`";
         Failure::usage(format!("{VARIABLE} is no log filter: {error}"), advice)

@@ -1,0 +1,302 @@
+//! The whole house on real engines while everything in it dies: two edges, three workers, Kafka, Cassandra, S3, a stream of
+//! small videos, and faults at moments that a seed draws.
+//!
+//! # Layout
+//! - [`engines`]: Kafka, Cassandra and SeaweedFS of its own; [`fleet`]: edges and workers; [`relay`]: a wire that can be cut
+//! - [`repeat`]: events that come three times; [`faults`]: what goes wrong; [`uploads`]: the videos
+//! - [`check`]: what must hold afterwards; [`report`]: the table
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use connectors::Log;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use check::Doors;
+use dice::Dice;
+use engines::{Engines, NAMES};
+use faults::Deck;
+use fleet::Process;
+use proxy::{Fault as BadAnswer, Proxy};
+use relay::Relay;
+use repeat::Repeater;
+use report::{Report, Suffered};
+use uploads::{Clip, Offer, clips};
+
+mod check;
+#[allow(dead_code, reason = "the simulation uses the rest")]
+#[path = "../sim/dice.rs"]
+mod dice;
+mod engines;
+mod faults;
+mod fleet;
+#[allow(dead_code, reason = "the bucket's own tests use the rest")]
+#[path = "../../../connectors/tests/bucket/proxy.rs"]
+mod proxy;
+mod relay;
+mod repeat;
+mod report;
+mod uploads;
+
+/// A worker that says nothing for so long counts as gone.
+const SESSION: Duration = Duration::from_secs(6);
+
+/// How long everything may take to come to rest when the faults are over.
+const SETTLE: Duration = Duration::from_secs(240);
+
+/// What is asked of a run.
+pub struct Options {
+    /// The program.
+    pub binary: PathBuf,
+    /// How long faults are thrown.
+    pub lasts: Duration,
+    /// Where chance begins.
+    pub seed: u64,
+}
+
+/// What was counted in the log.
+pub struct Counted {
+    chunks: u64,
+    redone: u64,
+}
+
+/// Everything that runs.
+struct House {
+    began: Instant,
+    engines: Engines,
+    engine_locks: Vec<(&'static str, Mutex<()>)>,
+    relay: Relay,
+    cutting: Mutex<()>,
+    is_full: Arc<AtomicBool>,
+    filling: Mutex<()>,
+    repeater: Repeater,
+    repeating: Mutex<()>,
+    edges: Vec<Mutex<Process>>,
+    workers: Vec<Mutex<Process>>,
+    /// Of the edges, without a slash at the end.
+    addresses: Vec<String>,
+    clips: Vec<Clip>,
+    torn_reason: std::sync::OnceLock<String>,
+    offers: std::sync::Mutex<Vec<Offer>>,
+    http: reqwest::Client,
+    turns: AtomicUsize,
+    /// Before the S3 server.
+    _proxy: Proxy,
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    async fn build(options: &Options) -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let engines = Engines::up(folder.path()).await?;
+        let (behind, port) = engines.second_listener()?;
+        let relay = Relay::between(port, behind.clone()).await?;
+        let is_full = Arc::new(AtomicBool::new(false));
+        let full = Arc::clone(&is_full);
+        let proxy = Proxy::before(engines.s3()?, move |seen| {
+            match matches!(seen.method.as_str(), "PUT" | "POST") && full.load(Ordering::SeqCst) {
+                true => BadAnswer::Full,
+                false => BadAnswer::Nothing,
+            }
+        });
+        let proxy = proxy.await;
+        let mut environment = engines.pipeline.clone();
+        environment.insert("AWS_ENDPOINT_URL".to_owned(), format!("http://{}", proxy.address));
+        environment.insert("STREAMFORGE_SESSION_TIMEOUT_S".to_owned(), SESSION.as_secs().to_string());
+        let with = |more: &[(&str, String)]| -> BTreeMap<String, String> {
+            let more = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+            environment.clone().into_iter().chain(more).collect()
+        };
+        let process = |name: &str, arguments: &[&str], more: &[(&str, String)]| {
+            Mutex::new(Process::new(name, &options.binary, arguments, with(more), folder.path()))
+        };
+        let ports = free_ports()?;
+        let listens = ports.map(|port| format!("127.0.0.1:{port}"));
+        let edges: Vec<_> =
+            (0..2).map(|number| process(["e1", "e2"][number], &["edge", "--listen", &listens[number]], &[])).collect();
+        let all = ["work", "--stages", "all", "--slots", "1"];
+        let workers = vec![
+            // Keeps its partitions over a restart.
+            process("w1", &all, &[("STREAMFORGE_INSTANCE", "w1".to_owned())]),
+            // Its wire can be cut.
+            process("w2", &all, &[("STREAMFORGE_LOG", format!("kafka://127.0.0.1:{port}"))]),
+            process("w3", &["work", "--stages", "transcode,probe", "--slots", "1"], &[]),
+        ];
+        let log: Arc<dyn Log> = Arc::new(engines.log().await?);
+        let topics = schemas::topic::all().iter().map(|topic| topic.name.clone()).collect();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().map_err(|e| e.to_string())?;
+        let mut house = Self {
+            began: Instant::now(),
+            engines,
+            engine_locks: NAMES.map(|name| (name, Mutex::new(()))).into(),
+            relay,
+            cutting: Mutex::new(()),
+            is_full,
+            filling: Mutex::new(()),
+            repeater: Repeater::new(log, topics),
+            repeating: Mutex::new(()),
+            edges,
+            workers,
+            addresses: listens.iter().map(|listen| format!("http://{listen}")).collect(),
+            clips: clips(folder.path()).await?,
+            torn_reason: std::sync::OnceLock::new(),
+            offers: std::sync::Mutex::default(),
+            http,
+            turns: AtomicUsize::new(0),
+            _proxy: proxy,
+            folder,
+        };
+        for process in house.edges.iter_mut().chain(&mut house.workers) {
+            process.get_mut().start().await?;
+        }
+        Ok(house)
+    }
+
+    fn say(&self, what: &str) {
+        println!("{:>7.1} s  {what}", self.began.elapsed().as_secs_f64());
+    }
+
+    fn offers(&self) -> MutexGuard<'_, Vec<Offer>> {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fill(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::SeqCst);
+    }
+
+    /// Why the torn clip is refused.
+    fn torn_reason(&self) -> &str {
+        self.torn_reason.get().map_or("", String::as_str)
+    }
+
+    fn wish(&self, clip: usize, is_deleted: bool) -> usize {
+        let mut offers = self.offers();
+        let offered = Instant::now();
+        offers.push(Offer { clip, offered, refusals: 0, job: None, accepted: None, ended: None, is_deleted });
+        offers.len() - 1
+    }
+
+    /// Every clip once while nothing goes wrong: what later runs are compared with. Answers how long a good one takes.
+    async fn calm(&mut self) -> Result<Duration, String> {
+        let mut longest = Duration::ZERO;
+        for clip in 0..self.clips.len() {
+            let (place, until) = (self.wish(clip, false), Instant::now() + Duration::from_secs(60));
+            self.upload(place, Dice::new(0), until).await;
+            let offer = self.offers()[place].clone();
+            let Some((job, (state, at))) = offer.job.zip(offer.ended) else {
+                return Err(format!("{} has no end although nothing goes wrong", self.clips[clip].name));
+            };
+            if self.clips[clip].is_good {
+                if state != "ready" {
+                    return Err(format!("{} is {state} although nothing goes wrong", self.clips[clip].name));
+                }
+                longest = longest.max(at - offer.offered);
+                let output = self.output(&job, until).await?;
+                self.clips[clip].calm = output.into_iter().map(|(quality, (hash, _))| (quality, hash)).collect();
+            } else {
+                let view = self.json(&format!("/api/jobs/{job}"), until).await?;
+                let _ = self.torn_reason.set(view["error"]["code"].as_str().unwrap_or_default().to_owned());
+            }
+        }
+        Ok(longest)
+    }
+
+    /// Processes that ended although nobody killed them.
+    fn dead(&self) -> Vec<String> {
+        let all = self.edges.iter().chain(&self.workers);
+        let ended = all.filter_map(|process| process.try_lock().ok());
+        ended
+            .filter_map(|mut process| process.has_ended().then(|| process.name.clone()))
+            .map(|name| {
+                format!("{name} ended by itself: {}", fleet::tail(&self.folder.path().join(format!("{name}.log"))))
+            })
+            .collect()
+    }
+}
+
+fn free_ports() -> Result<[u16; 2], String> {
+    let bind = || std::net::TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string());
+    let (one, other) = (bind()?, bind()?);
+    let port = |listener: &std::net::TcpListener| listener.local_addr().map(|a| a.port()).map_err(|e| e.to_string());
+    Ok([port(&one)?, port(&other)?])
+}
+
+/// Runs it. An error means that it could not be tried; what went wrong in the house stands in the report.
+pub async fn run(options: Options) -> Result<Report, String> {
+    let mut house = House::build(&options).await?;
+    house.say("everything runs");
+    let calm = house.calm().await?;
+    house.say(&format!("an undisturbed video takes {:.1} s", calm.as_secs_f64()));
+    let mut house = Arc::new(house);
+    let mut report = Report { seed: options.seed, calm, ..Report::default() };
+    let began = Instant::now();
+    let over = began + options.lasts;
+    let settled = over + SETTLE;
+    let mut uploads = JoinSet::new();
+    let mut strikes: JoinSet<Result<Option<String>, String>> = JoinSet::new();
+    let (mut deck, mut dice) = (Deck::new(options.seed), Dice::new(options.seed ^ 0x0ff3));
+    let mut strike = deck.draw();
+    let (mut next_strike, mut next_upload) = (began + Duration::from_secs(2), began);
+    while Instant::now() < over {
+        if Instant::now() >= next_upload {
+            // Of twelve videos one is torn and one is deleted under way.
+            let (clip, kind) = (dice.index(house.clips.len() - 1), dice.index(12));
+            let clip = if kind == 0 { house.clips.len() - 1 } else { clip };
+            let place = house.wish(clip, kind == 1);
+            let (own, at) = (Arc::clone(&house), Dice::new(dice.draw()));
+            uploads.spawn(async move { own.upload(place, at, settled).await });
+            next_upload += Duration::from_millis(dice.within(2_000..5_000));
+        }
+        if Instant::now() >= next_strike {
+            let own = Arc::clone(&house);
+            report.suffered.push(Suffered { fault: strike.fault, began: Instant::now() });
+            strikes.spawn(async move { own.suffer(strike).await });
+            strike = deck.draw();
+            next_strike = Instant::now() + strike.after;
+        }
+        let dead = house.dead();
+        if !dead.is_empty() {
+            report.problems.extend(dead);
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    house.say("no more faults");
+    while let Some(struck) = strikes.join_next().await {
+        match struck {
+            Ok(Ok(_)) => {}
+            Ok(Err(problem)) => report.problems.push(problem),
+            Err(error) => report.problems.push(error.to_string()),
+        }
+    }
+    report.took = began.elapsed();
+    house.say("everything runs again");
+    while uploads.join_next().await.is_some() {}
+    report.problems.extend(house.dead());
+    let log: Arc<dyn Log> = Arc::new(house.engines.log().await?);
+    let catalog = Box::new(house.engines.catalog().await?);
+    let doors = Doors { log, catalog, blobs: house.engines.blobs().await? };
+    report.problems.extend(check::rest(&*doors.log, settled).await.err());
+    house.say("everything is at rest");
+    let (problems, counted) = house.check(&doors, settled + SETTLE).await?;
+    report.problems.extend(problems);
+    (report.chunks, report.redone, report.copies) = (counted.chunks, counted.redone, house.repeater.copies());
+    report.offers = house.offers().clone();
+    for offer in &report.offers {
+        let s = |at: Instant| at.duration_since(house.began).as_secs_f64();
+        eprintln!("{:7.1} {:7.1} {:7.1} {} {:?}", s(offer.offered), offer.accepted.map_or(0.0, s), offer.ended.as_ref().map_or(0.0, |(_, at)| s(*at)), offer.refusals, offer.ended.as_ref().map(|(e, _)| e));
+    }
+    std::mem::forget(tempfile::tempdir().map(|_| ()));
+    let _ = std::process::Command::new("cp").arg("-r").args([house.folder.path().to_str().unwrap_or(""), "/tmp/w/chaos-last"]).status();
+    if let Some(house) = Arc::get_mut(&mut house) {
+        for process in house.workers.iter_mut().chain(&mut house.edges) {
+            report.problems.extend(process.get_mut().stop(Duration::from_secs(45)).await.err());
+        }
+    }
+    Ok(report)
+}

@@ -1,0 +1,154 @@
+//! Edges and workers as processes of their own, which may be killed, stopped and started again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+/// Longest time until a process serves, restarts included: its doors may be away.
+const START: Duration = Duration::from_secs(120);
+
+/// Pause before a process that ended is started again, as a supervisor does.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// One edge or worker; dropped, it dies.
+pub struct Process {
+    /// What it is called.
+    pub name: String,
+    binary: PathBuf,
+    arguments: Vec<String>,
+    environment: BTreeMap<String, String>,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// A process that does not run yet.
+    pub fn new(
+        name: &str,
+        binary: &Path,
+        arguments: &[&str],
+        environment: BTreeMap<String, String>,
+        folder: &Path,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            binary: binary.to_owned(),
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+            environment,
+            folder: folder.to_owned(),
+            child: None,
+        }
+    }
+
+    /// Starts it, again and again where it ends because its doors are away; answers when it serves.
+    pub async fn start(&mut self) -> Result<(), String> {
+        let until = Instant::now() + START;
+        loop {
+            let mut child = self.spawn()?;
+            let serves = serves(&mut child, until).await;
+            if serves {
+                self.child = Some(child);
+                return Ok(());
+            }
+            let _ = child.kill().await;
+            if Instant::now() > until {
+                let log = self.folder.join(format!("{}.log", self.name));
+                return Err(format!("{} does not start within {} s: {}", self.name, START.as_secs(), tail(&log)));
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    fn spawn(&self) -> Result<Child, String> {
+        let log = self.folder.join(format!("{}.log", self.name));
+        let log = std::fs::File::options().create(true).append(true).open(&log).map_err(|e| format!("{log:?}: {e}"))?;
+        Command::new(&self.binary)
+            .args(&self.arguments)
+            .args(["--ops-listen", "127.0.0.1:0", "--data"])
+            .arg(self.folder.join(&self.name))
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // So that stopping it stops what it has started.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("start {}: {error}", self.name))
+    }
+
+    /// SIGKILL to the process itself; what it has started must notice by itself.
+    pub async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill().await;
+        }
+    }
+
+    /// SIGSTOP or SIGCONT to it and what it has started.
+    fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = id.and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Nothing of it goes on.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on as if nothing had been.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Whether it ended by itself; a process that ends because a door went away breaks a promise.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// SIGTERM; answers whether it ended in order within `patience`.
+    pub async fn stop(&mut self, patience: Duration) -> Result<(), String> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+        }
+        match timeout(patience, child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(ended) => Err(format!("{} was asked to end and ended as {ended:?}", self.name)),
+            Err(_) => Err(format!("{} was asked to end and did not within {} s", self.name, patience.as_secs())),
+        }
+    }
+}
+
+/// Whether the process says that it serves or works, before it ends or `until` has come.
+async fn serves(child: &mut Child, until: Instant) -> bool {
+    let Some(output) = child.stdout.take() else { return false };
+    let mut lines = BufReader::new(output).lines();
+    let said = timeout(until.saturating_duration_since(Instant::now()), async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line.starts_with("StreamForge ") {
+                return true;
+            }
+        }
+        false
+    });
+    let serves = said.await.unwrap_or(false);
+    // The pipe must stay empty, or the process would wait for a reader.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    serves
+}
+
+/// The last lines of a log.
+pub fn tail(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
