@@ -83,6 +83,10 @@ pub struct Cluster {
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<String>,
+    /// Copies of each row per datacenter when the keyspace is made; absent: three, or one a node where there are fewer.
+    pub replication: Option<u32>,
+    /// The datacenter whose nodes are asked first.
+    pub datacenter: Option<String>,
 }
 
 impl fmt::Debug for Cluster {
@@ -312,6 +316,8 @@ async fn open_catalog(wanted: &Wanted) -> Result<Arc<dyn Catalog>, Why> {
             let settings = cluster::Settings {
                 user: wanted.user.clone(),
                 password: wanted.password.clone(),
+                replication: wanted.replication,
+                local_datacenter: wanted.datacenter.clone(),
                 ..cluster::Settings::new(wanted.nodes.clone(), &wanted.keyspace)
             };
             Ok(Arc::new(cluster::open(settings).await.map_err(|error| Why::Service(Box::new(error)))?))
@@ -398,6 +404,8 @@ mod tests {
             keyspace: "k".to_owned(),
             user: Some("u".to_owned()),
             password: Some("hunter2".to_owned()),
+            replication: None,
+            datacenter: None,
         };
         let mut wanted = wanted(PathBuf::from("data"));
         wanted.log = LogAt::Kafka(kafka);

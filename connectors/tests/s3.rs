@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -96,6 +96,34 @@ fn once(fault: Fault, wanted: impl Fn(&Seen) -> bool + Send + 'static) -> impl F
         is_done = true;
         fault
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_store_says_so_and_is_used_again_when_there_is_room() {
+    let is_full = Arc::new(AtomicBool::new(false));
+    let full = Arc::clone(&is_full);
+    let plan = move |seen: &Seen| match seen.method != "GET" && full.load(Ordering::SeqCst) {
+        true => Fault::Full,
+        false => Fault::Nothing,
+    };
+    with_faults("a full store", plan, move |_proxy, blobs, _| async move {
+        blobs.put("before", "one".into()).await.unwrap();
+        is_full.store(true, Ordering::SeqCst);
+        assert!(matches!(blobs.put("small", "two".into()).await, Err(Error::Full)));
+        let mut writer = blobs.writer("big").await.unwrap();
+        let written = async {
+            for _ in 0..40 {
+                writer.write(vec![7; 1 << 20].into()).await?;
+            }
+            writer.finish().await
+        };
+        assert!(matches!(written.await, Err(Error::Full)));
+        assert_eq!(blobs.read("before").await.unwrap(), "one");
+        is_full.store(false, Ordering::SeqCst);
+        blobs.put("small", "two".into()).await.unwrap();
+        assert!(blobs.read("big").await.is_err(), "half of a blob is none");
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

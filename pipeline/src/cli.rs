@@ -211,7 +211,7 @@ pub enum ConfigCommand {
 #[derive(Debug, Args)]
 pub struct ServerFlag {
     /// Address of the server
-    #[arg(long, env = "STREAMFORGE_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(long, env = "STREAMFORGE_SERVER", default_value = client::DEFAULT_SERVER, value_name = "URL")]
     pub server: String,
 }
 

@@ -63,6 +63,14 @@ pub enum Error {
         /// The known key that is closest.
         nearest: &'static str,
     },
+    /// A variable of the environment that looks like a setting and is none.
+    #[error("unknown setting {variable} in the environment; did you mean {nearest}?")]
+    UnknownVariable {
+        /// As it is.
+        variable: String,
+        /// The known variable that is closest.
+        nearest: String,
+    },
     /// A value that means nothing.
     #[error("setting `{key}` from {origin} is `{value}`, but {expected}")]
     BadValue {
@@ -91,7 +99,7 @@ impl Error {
         match self {
             Self::Unreadable { .. } => format!("name a file that can be read with --config or {FILE_VARIABLE}"),
             Self::Malformed { .. } => "write one `key = \"value\"` a line".to_owned(),
-            Self::UnknownKey { .. } => {
+            Self::UnknownKey { .. } | Self::UnknownVariable { .. } => {
                 format!("the settings are {}", KEYS.map(|key| key.name).join(", "))
             }
             Self::BadValue { key, .. } => format!("`streamforge config show` lists `{key}` and where it comes from"),
@@ -269,6 +277,16 @@ impl Config {
             log: self.log.clone(),
             catalog: self.catalog.clone(),
             blobs: self.blobs.clone(),
+        }
+    }
+
+    /// Refuses variables that are settings but for their spelling.
+    pub fn check_spelling(&self) -> Result<(), Error> {
+        let misspelt =
+            self.stray_variables.iter().find_map(|variable| Some((variable.clone(), key::misspelt(variable)?)));
+        match misspelt {
+            Some((variable, nearest)) => Err(Error::UnknownVariable { variable, nearest }),
+            None => Ok(()),
         }
     }
 

@@ -150,6 +150,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let sweeper = Sweeper { owner: settings.owner.clone(), is_alone: settings.is_alone };
+    let worker_timeout = settings.worker_timeout;
     let limits = Limits { grace: settings.grace, ..Limits::default() };
     let edge = Edge::new(settings, doors.clone(), Arc::clone(&board), shutdown.clone());
     let service = routes::service(Arc::clone(&edge));
@@ -157,7 +158,7 @@ pub async fn serve(
         accept::accept(listener, service, limits, shutdown.clone()),
         board.follow(shutdown.clone()),
         sweeper.run(&doors, &shutdown),
-        survey::run(&doors, &board, &shutdown),
+        survey::run(&doors, &board, worker_timeout, &shutdown),
     );
     edge.tasks.close();
     // Connections are gone by now; what is left tidies up, which takes a moment.

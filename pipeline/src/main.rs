@@ -34,6 +34,7 @@ fn main() -> ExitCode {
 fn run(role: &Role, settings: SettingFlags) -> Result<(), Failure> {
     let stages = Stages::of(role)?;
     let config = settings.load()?;
+    config.check_spelling()?;
     role.check_doors(&config)?;
     block_on(serve(role, config, stages))
 }

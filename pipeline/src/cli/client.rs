@@ -9,6 +9,9 @@ use super::failure::Failure;
 use super::show;
 use crate::stage::chain;
 
+/// The server when nobody names one.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -33,9 +36,11 @@ impl Client {
                 format!("`{}` is no address of a server: {why}", show::plain(&crate::config::key::masked(server)));
             Failure::usage(what, "write --server http://127.0.0.1:8080, or set STREAMFORGE_SERVER")
         };
+        // As with every setting, empty means that nobody has said anything.
+        let server = if server.is_empty() { DEFAULT_SERVER } else { server };
         let mut base = Url::parse(server).map_err(|error| wrong(&error.to_string()))?;
-        if base.scheme() != "http" {
-            return Err(wrong("this build speaks plain http"));
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(wrong("it must begin with http:// or https://"));
         }
         if base.query().is_some() || base.fragment().is_some() {
             return Err(wrong("it must end with the path"));
@@ -194,12 +199,14 @@ mod tests {
 
     #[test]
     fn a_server_that_is_none_is_wrong_usage_and_its_password_is_not_shown() {
-        for server in ["", "host", "localhost:8080", "https://u:hunter2@host", "http://host/?a=b"] {
+        for server in ["host", "localhost:8080", "ftp://u:hunter2@host", "http://host/?a=b"] {
             let failure = Client::new(server).err().unwrap();
             assert_eq!(failure.exit, Exit::Usage, "{server}");
             assert!(!failure.what.contains("hunter2"), "{}", failure.what);
         }
         assert_eq!(Client::new("http://u:hunter2@host").unwrap().server(), "http://host");
+        assert_eq!(Client::new("https://host/prefix").unwrap().server(), "https://host/prefix");
+        assert_eq!(Client::new("").unwrap().server(), DEFAULT_SERVER, "empty means that nobody said anything");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::clock::SystemClock;
+use connectors::open::{CatalogAt, LogAt};
 use connectors::{Doors, Log, open};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -268,6 +269,12 @@ impl Roles {
 
     /// Says where it serves and what it does, for people and for programs that wait for the lines.
     pub fn announce(&self) -> Result<(), Failure> {
+        if self.config.log != LogAt::Embedded && self.config.catalog == CatalogAt::Embedded {
+            tracing::warn!(
+                "the log can be shared and the catalog cannot: no other process may work on these topics; set `catalog` to \
+                 scylla://… before there is one"
+            );
+        }
         let doors = self.config.doors();
         let (log, catalog, blobs) = (doors.log_at(), doors.catalog_at(), doors.blobs_at());
         let (ops, slots, stages) = (url(self.ops), self.config.slots, self.stages.join(","));

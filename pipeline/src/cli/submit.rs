@@ -10,7 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, Url};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use super::client::Client;
@@ -45,6 +45,11 @@ pub async fn run(client: &Client, files: &[PathBuf], wait: bool, json: bool) -> 
             Err(failure) if failure.exit == Exit::Unreachable => return Err(failure),
             Err(failure) => {
                 is_one_failed = true;
+                if json {
+                    // A line for every file, so that a script knows what became of each.
+                    let error = json!({ "message": failure.what, "advice": failure.advice });
+                    show::print_json_line(&json!({ "name": name, "state": "refused", "error": error }))?;
+                }
                 let what = format!("{}: {}", show::plain(&name), failure.what);
                 Failure { what, ..failure }.tell();
             }

@@ -54,7 +54,7 @@ pub fn brokers(address: &str) -> Result<Vec<String>, String> {
     hosts(rest, 9092).ok_or_else(|| "it must be like kafka://host:9092 or kafka://one:9092,two:9092".to_owned())
 }
 
-/// The cluster in `scylla://[user[:password]@]host:9042[,host:9042]/keyspace`; fails with what would be right.
+/// The cluster in `scylla://[user[:password]@]host:9042[,host:9042]/keyspace[?replication=3&datacenter=name]`; fails with what would be right.
 pub fn cluster(address: &str) -> Result<Cluster, String> {
     const RIGHT: &str =
         "it must be like scylla://host:9042/keyspace or scylla://user:password@one:9042,two:9042/keyspace";
@@ -67,6 +67,18 @@ pub fn cluster(address: &str) -> Result<Cluster, String> {
             && name.starts_with(|first: char| first.is_ascii_lowercase())
             && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
+    let (keyspace, query) = keyspace.split_once('?').unwrap_or((keyspace, ""));
+    let (mut replication, mut datacenter) = (None, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("replication", copies)) => match copies.parse::<u32>() {
+                Ok(copies @ 1..) => replication = Some(copies),
+                _ => return Err("its replication must be a number of copies from 1".to_owned()),
+            },
+            Some(("datacenter", name)) if !name.is_empty() => datacenter = Some(decoded(name)),
+            _ => return Err("after `?` it may say replication=3 and datacenter=name, with `&` between".to_owned()),
+        }
+    }
     if !is_name(keyspace) {
         return Err(
             "it must end with a keyspace: a small letter, then at most 47 small letters, digits and underscores"
@@ -79,7 +91,7 @@ pub fn cluster(address: &str) -> Result<Cluster, String> {
         Some(("", _)) => return Err("it must name a user before the password".to_owned()),
         Some((user, password)) => (Some(decoded(user)), password.map(decoded)),
     };
-    Ok(Cluster { nodes, keyspace: keyspace.to_owned(), user, password })
+    Ok(Cluster { nodes, keyspace: keyspace.to_owned(), user, password, replication, datacenter })
 }
 
 /// The store in `file://<folder>` or `s3://bucket[/prefix]`; fails with what would be right.

@@ -47,7 +47,7 @@ pub const KEYS: [Key; 15] = [
 ];
 
 /// Variables with the prefix of settings that say something else.
-const OTHER_VARIABLES: [&str; 2] = ["STREAMFORGE_SERVER", super::FILE_VARIABLE];
+const OTHER_VARIABLES: [&str; 3] = ["STREAMFORGE_SERVER", "STREAMFORGE_BINARY", super::FILE_VARIABLE];
 
 /// Beginnings of variables that are for the tests and for the script that runs engines.
 const OTHER_PREFIXES: [&str; 2] = ["STREAMFORGE_TEST_", "STREAMFORGE_ENGINES"];
@@ -59,6 +59,13 @@ pub fn is_stray(variable: &str) -> bool {
         && !OTHER_PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
         && super::door::kafka_property(variable).is_none()
         && !KEYS.iter().any(|key| key.variable() == variable)
+}
+
+/// The variable that `stray` is probably meant to be: all but two letters of it are right. Others may belong to whoever runs this
+/// program, such as the addresses of services that Kubernetes tells every process.
+pub fn misspelt(stray: &str) -> Option<String> {
+    let known = KEYS.iter().map(Key::variable);
+    known.into_iter().find(|variable| strsim::damerau_levenshtein(variable, stray) <= 2)
 }
 
 /// The known key that is closest to `written`.

@@ -34,7 +34,7 @@ type Kept<T> = BTreeMap<(u32, i64), (T, Option<Handled>)>;
 impl Edge {
     /// `GET /api/dlq`: letters that nobody has handled, newest first.
     pub(super) async fn dead_letters(&self, asked: &str) -> Result<Response, Problem> {
-        let limit = match query::value(asked, "limit") {
+        let limit = match query::value(asked, "limit").filter(|text| !text.is_empty()) {
             None => PAGE,
             Some(text) => match text.parse::<usize>() {
                 Ok(limit @ 1..) => limit.min(LONGEST_PAGE),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use connectors::Doors;
 use connectors::log::{From, Tailed};
+use futures::future::join_all;
 use schemas::JobId;
 use tokio::time::timeout;
 use warp::reply::Response;
@@ -20,15 +21,7 @@ use words::{DeadLetter, Facts, StageFacts};
 
 pub mod words;
 
-/// The stages that every job passes, with the topic that each reads.
-const INPUTS: [(&str, &str); 4] = [
-    ("probe", "upload.received"),
-    ("split", "source.probed"),
-    ("transcode", "chunk.cut"),
-    ("stitch", "chunk.transcoded"),
-];
-
-/// How long dead letters are looked for.
+/// How long one door is asked about one stage.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Most dead letters that are told.
@@ -41,20 +34,24 @@ impl Edge {
         let now_ms = self.doors.clock.now_ms();
         // Each of these may be away: then its part of the story is missing, and the rest is told.
         let decision = self.doors.catalog.decision(job).await.ok().flatten();
-        let mut letters = Vec::new();
-        let mut stages = Vec::new();
-        for (stage, input) in INPUTS {
-            stages.push(self.stage_facts(stage, input, now_ms).await);
-            letters.extend(timeout(PATIENCE, dead_letters(&self.doors, stage, job)).await.unwrap_or_default());
-        }
+        let asked = self.settings.stages.iter().map(|stage| async move {
+            let (facts, letters) = tokio::join!(
+                self.stage_facts(stage.name, stage.input, now_ms),
+                timeout(PATIENCE, dead_letters(&self.doors, stage.name, job)),
+            );
+            (facts, letters.unwrap_or_default())
+        });
+        let (stages, letters): (Vec<_>, Vec<_>) = join_all(asked).await.into_iter().unzip();
+        let letters = letters.into_iter().flatten().collect();
         let facts = Facts { row, live, busy: self.board.busy(job), decision, stages, letters, now_ms };
         Ok(super::jobs::fresh(warp::reply::json(&words::tell(&facts))))
     }
 
     async fn stage_facts(&self, stage: &'static str, input: &'static str, now_ms: i64) -> StageFacts {
-        let behind = match self.doors.log.progress(&format!("streamforge.{stage}"), &[input]).await {
-            Ok(partitions) => Some(partitions.iter().map(|at| at.end.saturating_sub(at.committed).max(0)).sum()),
-            Err(_) => None,
+        let (group, topics) = (format!("streamforge.{stage}"), [input]);
+        let behind = match timeout(PATIENCE, self.doors.log.progress(&group, &topics)).await {
+            Ok(Ok(partitions)) => Some(partitions.iter().map(|at| at.end.saturating_sub(at.committed).max(0)).sum()),
+            Ok(Err(_)) | Err(_) => None,
         };
         let workers = self.doors.catalog.workers().await.ok().map(|workers| {
             let timeout = self.settings.worker_timeout;

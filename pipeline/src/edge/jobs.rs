@@ -2,7 +2,7 @@
 
 use schemas::JobId;
 use schemas::event::{CancelRequested, JobDeleted};
-use schemas::job::{JobEvent, JobView, State, StatusView};
+use schemas::job::{JobEvent, JobRow, JobView, State, StatusView};
 use schemas::{ledger, manifest};
 use serde_json::json;
 use warp::http::StatusCode;
@@ -26,7 +26,7 @@ type Answer = Result<Response, Problem>;
 impl Edge {
     /// `GET /api/jobs`.
     pub(super) async fn list(&self, asked: &str) -> Answer {
-        let limit = match query::value(asked, "limit") {
+        let limit = match query::value(asked, "limit").filter(|text| !text.is_empty()) {
             None => PAGE,
             Some(text) => match text.parse::<usize>() {
                 Ok(limit @ 1..) => limit.min(LONGEST_PAGE),
@@ -44,7 +44,9 @@ impl Edge {
         let page = self.doors.catalog.jobs(state, after.as_deref(), limit).await?;
         let mut jobs = Vec::with_capacity(page.items.len());
         for row in page.items {
-            if let Some((row, live)) = self.board.look_at(row).await?.filter(|(row, _)| !row.deleted) {
+            // The board may know more than the row that was listed.
+            let is_wanted = |row: &JobRow| !row.deleted && state.is_none_or(|state| row.state() == state);
+            if let Some((row, live)) = self.board.look_at(row).await?.filter(|(row, _)| is_wanted(row)) {
                 jobs.push(JobView::of(&row, &live, &self.settings.public_path));
             }
         }

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
-use headers::{ETag, HeaderMap, HeaderMapExt, IfMatch, IfModifiedSince, IfNoneMatch, IfRange, IfUnmodifiedSince};
-use warp::http::Method;
-use warp::http::header::RANGE;
+use headers::{Date, ETag, HeaderMap, HeaderMapExt, IfMatch, IfModifiedSince, IfNoneMatch, IfUnmodifiedSince};
+use warp::http::header::{IF_RANGE, RANGE};
+use warp::http::{HeaderValue, Method};
 
 /// Most ranges that one request may ask for; a request for more gets the whole representation.
-pub const MAX_RANGES: usize = 16;
+pub const MAX_RANGES: usize = 64;
 
 /// What tells one version of a representation from another.
 #[derive(Clone, Debug)]
@@ -80,8 +80,8 @@ pub fn select(method: &Method, headers: &HeaderMap, size: u64, validators: &Vali
     let Some(asked) = headers.get(RANGE).and_then(|value| value.to_str().ok()).and_then(parse) else {
         return Selection::Whole;
     };
-    if let Some(condition) = headers.typed_get::<IfRange>()
-        && condition.is_modified(Some(&validators.etag), Some(&headers::LastModified::from(modified)))
+    if let Some(condition) = headers.get(IF_RANGE)
+        && !is_this_version(condition, validators)
     {
         return Selection::Whole;
     }
@@ -94,6 +94,19 @@ pub fn select(method: &Method, headers: &HeaderMap, size: u64, validators: &Vali
         [] => Selection::Unsatisfiable,
         [one] => Selection::One(one.clone()),
         _ => Selection::Many(ranges),
+    }
+}
+
+/// Whether `If-Range` names just this version: the same strong entity tag, or the same date to the second (RFC 9110, section
+/// 13.1.5). What cannot be read names none.
+fn is_this_version(condition: &HeaderValue, validators: &Validators) -> bool {
+    let Ok(text) = condition.to_str() else { return false };
+    match text.trim().parse::<ETag>() {
+        Ok(tag) => tag == validators.etag && !text.trim().starts_with("W/"),
+        Err(_) => {
+            let date = headers::Header::decode(&mut std::iter::once(condition)).ok().map(|date: Date| date.into());
+            date == Some(validators.last_modified())
+        }
     }
 }
 

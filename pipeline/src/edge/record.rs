@@ -11,7 +11,7 @@ use connectors::log::{Consumer, Delivery, Record, TopicPartition};
 use connectors::{Doors, blobs, catalog, log};
 use futures::{StreamExt, stream};
 use schemas::JobId;
-use schemas::event::{Event, JobDeleted, JobEnded, Outcome};
+use schemas::event::Outcome;
 use schemas::job::{JobEvent, JobRow};
 use schemas::manifest;
 use tokio_util::sync::CancellationToken;
@@ -162,12 +162,16 @@ async fn fold_job(doors: &Doors, job: JobId, events: Vec<(JobEvent, i64)>) -> Re
         }
     };
     let row = change_row(doors, job, apply).await?;
-    if is_deleted {
-        remove(doors, job).await?;
-    } else if events.iter().any(|(event, _)| matches!(event, JobEvent::Ended(_))) && is_in_vain(&row) {
-        put_removal(doors, job).await?;
-        let blobs = remove_output(doors, job).await?;
-        tracing::info!(%job, blobs, topic = JobEnded::TOPIC, "removed what a job had made that came to nothing");
+    let has_ended = events.iter().any(|(event, _)| matches!(event, JobEvent::Ended(_)));
+    if !is_deleted && !(has_ended && is_in_vain(&row)) {
+        return Ok(());
+    }
+    put_removal(doors, job, LONGEST_LEASE).await?;
+    // A store that is away holds up no rows: what cannot be removed now is removed soon.
+    if let Err(error) = remove(doors, &row).await {
+        metrics::door_failed("remove");
+        tracing::warn!(%job, error = chain(&error), "the bytes of an ended job stay for now");
+        put_removal(doors, job, REMOVALS_EVERY).await?;
     }
     Ok(())
 }
@@ -198,17 +202,27 @@ pub async fn change_row(
     }
 }
 
-/// Removes everything of a deleted job but its tombstone, and makes sure that it is removed once more.
-async fn remove(doors: &Doors, job: JobId) -> Result<(), Error> {
-    put_removal(doors, job).await?;
-    let blobs = doors.blobs.delete_prefix(&manifest::prefix(job)).await?;
-    doors.catalog.forget(job).await?;
-    tracing::info!(%job, blobs, topic = JobDeleted::TOPIC, "removed a deleted job");
-    Ok(())
+/// Removes everything of a deleted job but its tombstone, all bytes of a cancelled one, and what a failed one has made; answers
+/// how many blobs there were.
+async fn remove(doors: &Doors, row: &JobRow) -> Result<u64, Error> {
+    let job = row.id;
+    let is_failed = row.ended.as_ref().is_some_and(|end| end.event.outcome == Outcome::Failed);
+    let blobs = match !row.deleted && is_failed {
+        true => remove_output(doors, job).await?,
+        false => doors.blobs.delete_prefix(&manifest::prefix(job)).await?,
+    };
+    if row.deleted {
+        doors.catalog.forget(job).await?;
+    }
+    if blobs > 0 {
+        tracing::info!(%job, blobs, is_deleted = row.deleted, "removed the bytes of a job that nobody wants");
+    }
+    Ok(blobs)
 }
 
-async fn put_removal(doors: &Doors, job: JobId) -> Result<(), Error> {
-    let again = i64::try_from(LONGEST_LEASE.as_millis()).unwrap_or(i64::MAX);
+/// Has the bytes of `job` removed again `after` so long.
+async fn put_removal(doors: &Doors, job: JobId, after: Duration) -> Result<(), Error> {
+    let again = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
     Ok(doors.catalog.put_removal(job, doors.clock.now_ms().saturating_add(again)).await?)
 }
 
@@ -247,15 +261,18 @@ async fn remove_due(doors: &Doors) -> Result<usize, Error> {
     loop {
         let due = doors.catalog.due_removals(doors.clock.now_ms(), REMOVALS).await?;
         for job in &due {
-            let row = doors.catalog.job(*job).await?.map(|found| found.row);
-            let blobs = if row.is_none_or(|row| row.deleted) {
-                doors.catalog.forget(*job).await?;
-                doors.blobs.delete_prefix(&manifest::prefix(*job)).await?
-            } else {
-                remove_output(doors, *job).await?
+            let blobs = match doors.catalog.job(*job).await?.map(|found| found.row) {
+                Some(row) => remove(doors, &row).await?,
+                None => {
+                    doors.catalog.forget(*job).await?;
+                    doors.blobs.delete_prefix(&manifest::prefix(*job)).await?
+                }
             };
-            doors.catalog.clear_removal(*job).await?;
-            tracing::debug!(%job, blobs, "removed what was left of a job");
+            // Whoever has written until now may write once more, for as long as its lease lasts.
+            match blobs {
+                0 => doors.catalog.clear_removal(*job).await?,
+                _ => put_removal(doors, *job, LONGEST_LEASE).await?,
+            }
         }
         removed += due.len();
         if due.len() < REMOVALS {

@@ -16,9 +16,6 @@ const EVERY: Duration = Duration::from_secs(15);
 /// How long one survey may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A worker that says nothing for so long has died or hangs, milliseconds.
-const SILENT_AFTER_MS: i64 = 10_000;
-
 /// A worker that says nothing for so long is history, milliseconds.
 const FORGOTTEN_AFTER_MS: i64 = 3_600_000;
 
@@ -39,9 +36,11 @@ pub struct Findings {
 }
 
 /// Takes the survey at once and then now and again, until `shutdown`.
-pub async fn run(doors: &Doors, board: &Board, shutdown: &CancellationToken) {
+///
+/// A worker that says nothing for `worker_timeout` has died or hangs.
+pub async fn run(doors: &Doors, board: &Board, worker_timeout: Duration, shutdown: &CancellationToken) {
     loop {
-        match tokio::time::timeout(PATIENCE, take(doors, board)).await {
+        match tokio::time::timeout(PATIENCE, take(doors, board, worker_timeout)).await {
             Ok(Ok(found)) => {
                 metrics::unfinished("received", found.received);
                 metrics::unfinished("processing", found.processing);
@@ -59,16 +58,17 @@ pub async fn run(doors: &Doors, board: &Board, shutdown: &CancellationToken) {
 }
 
 /// One survey.
-pub async fn take(doors: &Doors, board: &Board) -> Result<Findings, catalog::Error> {
+pub async fn take(doors: &Doors, board: &Board, worker_timeout: Duration) -> Result<Findings, catalog::Error> {
     let mut found = Findings {
         received: unfinished(doors, board, State::Received).await?,
         processing: unfinished(doors, board, State::Processing).await?,
         ..Findings::default()
     };
     let now_ms = doors.clock.now_ms();
+    let silent_after_ms = i64::try_from(worker_timeout.as_millis()).unwrap_or(i64::MAX);
     for worker in doors.catalog.workers().await? {
         match now_ms - worker.seen_at {
-            age if age <= SILENT_AFTER_MS => found.alive += 1,
+            age if age <= silent_after_ms => found.alive += 1,
             age if age <= FORGOTTEN_AFTER_MS => found.silent += 1,
             _ => {}
         }

@@ -6,6 +6,7 @@
 //! - [`name`]: names as they can be shown
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,7 +20,7 @@ use schemas::job::{JobRow, JobView};
 use schemas::{Claim, JobId, manifest};
 use tokio::time::{Instant, timeout};
 use warp::http::StatusCode;
-use warp::http::header::{CONTENT_TYPE, LOCATION};
+use warp::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use warp::reply::{Reply, Response};
 
 use super::Edge;
@@ -111,8 +112,12 @@ impl Edge {
                         Ok(None) => return Err(Problem::bad_request("no_file", "the form has no file in it")),
                         Err(error) => return Err(broken(&error)),
                     };
-                    if let Some(name) = part.file_name().map(str::to_owned) {
+                    let is_video = part.content_type().is_some_and(|kind| kind.type_() == "video");
+                    if let Some(name) = part_name(part.headers(), part.file_name()) {
                         return self.store(&name, &mut part).await;
+                    }
+                    if is_video {
+                        return self.store("", &mut part).await;
                     }
                 }
             }
@@ -217,14 +222,20 @@ impl Edge {
     async fn publish(&self, intent: UploadIntent, event: UploadReceived) -> Result<JobRow, Problem> {
         let job = event.job;
         let (doors, board) = (self.doors.clone(), Arc::clone(&self.board));
-        let announced = self.tasks.spawn(announce::announce(doors, board, self.shutdown.clone(), intent, event));
+        let is_in_catalog = Arc::new(AtomicBool::new(false));
+        let waits_for_log = Arc::clone(&is_in_catalog);
+        let announced =
+            self.tasks.spawn(announce::announce(doors, board, self.shutdown.clone(), intent, event, is_in_catalog));
         match timeout(self.settings.catalog_patience, announced).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 tracing::error!(%job, %error, "announcing an upload broke off");
                 Err(Problem::internal("the upload broke off").about_job(job))
             }
-            Err(_) => Err(Problem::away("catalog").about_job(job)),
+            Err(_) => {
+                let door = if waits_for_log.load(Ordering::Relaxed) { "log" } else { "catalog" };
+                Err(Problem::away(door).about_job(job))
+            }
         }
     }
 
@@ -273,6 +284,26 @@ async fn remove(doors: &Doors, job: JobId) -> Result<(), String> {
 /// Where the uploaded bytes of `job` lie.
 pub fn source_key(job: JobId) -> String {
     format!("{}source", manifest::prefix(job))
+}
+
+/// The name of the file in a part of a form, if it is one: `filename*` (RFC 8187) before `filename`, bytes that are no UTF-8
+/// replaced.
+fn part_name(headers: &HeaderMap, plain: Option<&str>) -> Option<String> {
+    let stated = headers.get(CONTENT_DISPOSITION).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let stated = stated.as_deref().unwrap_or_default();
+    let parameter = |name: &str| {
+        let found = stated.split(';').skip(1).find_map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            key.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"').to_owned())
+        });
+        found.filter(|value| !value.is_empty())
+    };
+    let extended = parameter("filename*").and_then(|value| {
+        let (charset, rest) = value.split_once('\'')?;
+        let (_language, encoded) = rest.split_once('\'')?;
+        charset.eq_ignore_ascii_case("utf-8").then(|| super::query::decode(encoded))
+    });
+    extended.or_else(|| plain.map(str::to_owned)).or_else(|| parameter("filename"))
 }
 
 fn form(headers: &HeaderMap) -> Result<Form, Problem> {

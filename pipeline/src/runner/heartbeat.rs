@@ -106,6 +106,15 @@ pub(super) async fn sample_storage(shared: Arc<Shared>, over: CancellationToken)
 }
 
 async fn sample_storage_once(shared: &Shared) {
+    // One of all workers counts for all: on a bucket every count lists all of it, and lists are paid for.
+    let (now_ms, worker) = (shared.doors.clock.now_ms(), &shared.settings.worker);
+    let period = i64::try_from(shared.settings.storage_interval.as_millis()).unwrap_or(i64::MAX);
+    let until_ms = now_ms.saturating_add(period.saturating_mul(2));
+    match timeout(PATIENCE, shared.doors.catalog.lease("sample the storage", worker, now_ms, until_ms)).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return,
+        Ok(Err(_)) | Err(_) => {}
+    }
     match shared.doors.blobs.usage().await {
         Ok(bytes) => metrics::storage(bytes),
         Err(error) => tracing::debug!(error = chain(&error), "cannot sample the storage"),

@@ -32,10 +32,11 @@ async fn remove(shared: &Shared, job: JobId, gone: Gone) -> Result<u64, String> 
     }
     // A wish to cancel may come after the end: only what is decided counts.
     let decision = catalog.decision(job).await.map_err(|error| chain(&error))?;
-    if !decision.is_some_and(|decision| matches!(decision.outcome, Outcome::Failed | Outcome::Cancelled)) {
-        return Ok(0);
+    match decision.map(|decision| decision.outcome) {
+        Some(Outcome::Failed) => remove_output(store, &prefix).await.map_err(|error| chain(&error)),
+        Some(Outcome::Cancelled) => store.delete_prefix(&prefix).await.map_err(|error| chain(&error)),
+        Some(Outcome::Ready) | None => Ok(0),
     }
-    remove_output(store, &prefix).await.map_err(|error| chain(&error))
 }
 
 /// The upload itself stays, for whoever wants to know why it failed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use connectors::log::{self, Reader, Record, Tailed};
 use schemas::event::{CancelRequested, JobDeleted, JobEnded, Outcome};
 use schemas::{Event, JobId, wire};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -67,10 +68,31 @@ pub(super) async fn open(shared: &Shared, shutdown: &CancellationToken) -> Optio
 }
 
 /// Carries wishes out until `over`.
-pub(super) async fn run(shared: Arc<Shared>, mut reader: Box<dyn Reader>, over: CancellationToken) {
+pub(super) async fn run(shared: Arc<Shared>, reader: Box<dyn Reader>, over: CancellationToken) {
+    // What must be decided waits for the catalog; what must stop does not, so reading goes on meanwhile.
+    let (wishes, waiting) = mpsc::unbounded_channel();
+    tokio::join!(hear(&shared, reader, wishes, &over), carry_all_out(&shared, waiting, &over));
+}
+
+/// Carries out what is heard, in order.
+async fn carry_all_out(shared: &Shared, mut waiting: mpsc::UnboundedReceiver<(Wish, bool)>, over: &CancellationToken) {
     // No partition is behind this work, so none can be lost.
     let nowhere = log::TopicPartition { topic: String::new(), partition: 0 };
-    let stops = Stops::new(&Assignment { at: nowhere, lost: CancellationToken::new() }, &over, None);
+    let stops = Stops::new(&Assignment { at: nowhere, lost: CancellationToken::new() }, over, None);
+    while let Some((wish, live)) = waiting.recv().await {
+        if carry_out(shared, &stops, wish, live).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads wishes and stops the work that nobody wants any more; ends at `over`.
+async fn hear(
+    shared: &Shared,
+    mut reader: Box<dyn Reader>,
+    heard: mpsc::UnboundedSender<(Wish, bool)>,
+    over: &CancellationToken,
+) {
     let (mut live, mut failures) = (false, 0);
     loop {
         let read = tokio::select! {
@@ -82,19 +104,14 @@ pub(super) async fn run(shared: Arc<Shared>, mut reader: Box<dyn Reader>, over: 
             Ok(Tailed::CaughtUp) => live = true,
             Ok(Tailed::Records(records)) => {
                 failures = 0;
-                let wishes: Vec<Wish> = records.iter().filter_map(Wish::read).collect();
-                // The work first: it stops within a moment even while the catalog is away.
-                for wish in &wishes {
-                    match wish {
+                for wish in records.iter().filter_map(Wish::read) {
+                    match &wish {
                         Wish::Cancel(event) => shared.end_job(event.job, Gone::Cancelled),
                         Wish::Delete(event) => shared.end_job(event.job, Gone::Deleted),
                         Wish::Failed(job) => shared.end_job(*job, Gone::Failed),
                     }
-                }
-                for wish in wishes {
-                    if carry_out(&shared, &stops, wish, live).await.is_err() {
-                        return;
-                    }
+                    // Refused only when both end.
+                    let _ = heard.send((wish, live));
                 }
             }
             Err(error) => {
@@ -107,7 +124,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut reader: Box<dyn Reader>, over: 
                     () = over.cancelled() => return,
                 }
                 if matches!(error, log::Error::Closed) {
-                    match open(&shared, &over).await {
+                    match open(shared, over).await {
                         Some(again) => reader = again,
                         None => return,
                     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use connectors::log::{From, Record, Tailed};
 use connectors::{Blobs, Catalog, Log};
 use pipeline::edge::events;
-use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, RenditionStitched, SourceProbed, UploadReceived};
+use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, Outcome, RenditionStitched, SourceProbed, UploadReceived};
 use schemas::job::{JobEvent, JobRow};
 use schemas::{Event, JobId, manifest, wire};
 use serde_json::Value;
@@ -179,8 +179,8 @@ impl House {
                 }
                 continue;
             };
-            if row.deleted {
-                problems.push(format!("blob {} belongs to a deleted job", blob.key));
+            if row.deleted || row.ended.as_ref().is_some_and(|end| end.event.outcome == Outcome::Cancelled) {
+                problems.push(format!("blob {} belongs to a job that nobody wants", blob.key));
                 continue;
             }
             if let std::collections::btree_map::Entry::Vacant(entry) = named.entry(job) {

@@ -56,7 +56,7 @@ async fn unfinished_jobs_and_workers_are_told_apart() {
     // The oldest job is the one that works.
     board.note(&doors.catalog.job(heard).await.unwrap().unwrap().row);
 
-    let found = survey::take(&doors, &board).await.unwrap();
+    let found = survey::take(&doors, &board, Duration::from_secs(10)).await.unwrap();
 
     let age = Duration::from_secs;
     assert_eq!(found.received, Unfinished { jobs: 1, oldest: age(40), silence: age(40) });

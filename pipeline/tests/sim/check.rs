@@ -212,8 +212,13 @@ impl Checks {
                 None => self.world.broken(format!("{name} does not exist and has the blob {rest}")),
                 Some(row) if row.deleted => self.world.broken(format!("{name} is deleted and has the blob {rest}")),
                 Some(row) => {
-                    let in_vain = row.ended.as_ref().is_some_and(|end| end.event.outcome != Outcome::Ready);
-                    if in_vain && rest != "source" {
+                    let is_left_over = match row.ended.as_ref().map(|end| end.event.outcome) {
+                        // The upload stays for whoever wants to know why it failed.
+                        Some(Outcome::Failed) => rest != "source",
+                        Some(Outcome::Cancelled) => true,
+                        Some(Outcome::Ready) | None => false,
+                    };
+                    if is_left_over {
                         self.world.broken(format!("{name} came to nothing and has the blob {rest}"));
                     }
                 }

@@ -4,6 +4,7 @@
 //! everybody can be told; should the process end before, the sweeper finds the note.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use connectors::catalog::{Swap, UploadIntent};
@@ -43,13 +44,15 @@ enum Hindrance {
     Event(StageError),
 }
 
-/// Announces the upload that `intent` stands for, however long the catalog is away; ends early at `shutdown`.
+/// Announces the upload that `intent` stands for, however long the catalog is away; ends early at `shutdown`. `is_in_catalog`
+/// is set as soon as only the log is waited for.
 pub(super) async fn announce(
     doors: Doors,
     board: Arc<Board>,
     shutdown: CancellationToken,
     mut intent: UploadIntent,
     event: UploadReceived,
+    is_in_catalog: Arc<AtomicBool>,
 ) -> Result<JobRow, Problem> {
     let job = event.job;
     intent.event = Some(event.clone());
@@ -58,7 +61,7 @@ pub(super) async fn announce(
     let (mut wait, mut is_noted) = (FIRST_WAIT, false);
     loop {
         intent.touched_at = doors.clock.now_ms();
-        let problem = match say(&doors, &intent, &event, &row).await {
+        let problem = match say(&doors, &intent, &event, &row, &is_in_catalog).await {
             Ok(()) => break,
             Err(Hindrance::Catalog(error)) => {
                 metrics::door_failed("announce an upload");
@@ -95,11 +98,18 @@ pub(super) async fn announce(
     Ok(row)
 }
 
-async fn say(doors: &Doors, intent: &UploadIntent, event: &UploadReceived, row: &JobRow) -> Result<(), Hindrance> {
+async fn say(
+    doors: &Doors,
+    intent: &UploadIntent,
+    event: &UploadReceived,
+    row: &JobRow,
+    is_in_catalog: &AtomicBool,
+) -> Result<(), Hindrance> {
     doors.catalog.put_upload(intent).await.map_err(Hindrance::Catalog)?;
     if let Swap::Lost(_) = doors.catalog.swap_job(row, None).await.map_err(Hindrance::Catalog)? {
         tracing::debug!(job = %event.job, "the row of a new job was there already");
     }
+    is_in_catalog.store(true, Ordering::Relaxed);
     let record = record_of(event).map_err(Hindrance::Event)?;
     doors.log.append(vec![record]).await.map(drop).map_err(Hindrance::Log)
 }

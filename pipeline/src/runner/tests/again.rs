@@ -118,7 +118,7 @@ async fn called_off_work_leaves_nothing_behind() {
         found.into_iter().map(|blob| blob.key.trim_start_matches(&prefix).to_owned()).collect::<Vec<_>>()
     };
     assert!(left(1).await.is_empty(), "nothing of a deleted job");
-    assert_eq!(left(2).await, ["source"], "the upload of a cancelled one");
+    assert!(left(2).await.is_empty(), "nothing of a cancelled one");
     assert_eq!(left(3).await, ["chunks/2", "source"], "everything of a ready one");
     assert!(bench.log.appended("out").is_empty(), "late results are refused");
     bench.stop().await;
