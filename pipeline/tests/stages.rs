@@ -17,9 +17,9 @@ use engine::InThread;
 use pipeline::media::{Engine, Error, Request, Run, worker};
 use pipeline::stage::{Context, Stage};
 use pipeline::stages::{probe::Probe, split::Split, stitch::Stitch, transcode::Transcode};
-use schemas::JobId;
 use schemas::event::{ChunkTranscoded, UploadReceived};
 use schemas::manifest::Manifest;
+use schemas::{Claim, JobId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -126,6 +126,35 @@ async fn every_frame_and_every_sample_arrives() {
         let length: f64 = probe_value(&out, "-show_entries format=duration").parse().unwrap();
         assert!((length - 9.0).abs() < 0.05, "{quality} lasts {length}");
     }
+}
+
+#[tokio::test]
+async fn the_first_upload_of_a_job_counts_and_lies_about_bytes_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.mp4");
+    ffmpeg("-f lavfi -i testsrc2=size=160x120:rate=25:duration=1 -c:v libx264 -preset ultrafast", &file);
+    worker::quiet();
+    let (doors, job) = (doors(folder.path()), JobId::from_parts(1, 1));
+    let bytes = std::fs::read(&file).unwrap();
+    let claim = async |key: &str| doors.blobs.put(key, bytes.clone().into()).await.unwrap();
+    let (first, second) = (claim("in/first").await, claim("in/second").await);
+    let upload = |source: &Claim| UploadReceived {
+        job,
+        name: "test".into(),
+        source: source.clone(),
+        received_at: 0,
+        origin: "http".into(),
+    };
+    let cx = context(&doors, job);
+    let probe = Probe::new(InThread);
+    assert_eq!(probe.process(upload(&first), &cx).await.unwrap().len(), 1);
+    assert_eq!(probe.process(upload(&second), &cx).await.unwrap(), [], "another claim to a known job is ignored");
+    assert_eq!(probe.process(upload(&first), &cx).await.unwrap().len(), 1, "the same event may come again");
+    // Whoever writes the event says what its origin is, so that says nothing about the bytes.
+    let other = JobId::from_parts(1, 2);
+    let lie = UploadReceived { job: other, ..upload(&Claim { sha256: "0".repeat(64), ..first }) };
+    let refused = probe.process(lie, &context(&doors, other)).await.unwrap_err();
+    assert!(matches!(refused, pipeline::stage::StageError::Reject(_)), "{refused:?}");
 }
 
 #[tokio::test]

@@ -182,6 +182,21 @@ fn stray_variables_are_found() {
     let environment = [("STREAMFORGE_LISEN", "x"), ("STREAMFORGE_SERVER", "http://x"), ("STREAMFORGE_CONFIG", "x")];
     let config = Config::from_given(&given(&[], &environment, None)).unwrap();
     assert_eq!(config.stray_variables, ["STREAMFORGE_LISEN"]);
+    let told = config.check_spelling().unwrap_err().to_string();
+    assert!(told.contains("STREAMFORGE_LISEN ") && told.contains("STREAMFORGE_LISTEN?"), "{told}");
+    // What Kubernetes tells every process about a service of this name is nobody's mistake.
+    let environment = [("STREAMFORGE_PORT", "tcp://10.0.0.1:80"), ("STREAMFORGE_SERVICE_HOST", "10.0.0.1")];
+    Config::from_given(&given(&[], &environment, None)).unwrap().check_spelling().unwrap();
+}
+
+#[test]
+fn a_cluster_may_say_how_many_copies_and_which_datacenter() {
+    let cluster = super::door::cluster("scylla://h/k?replication=2&datacenter=dc1").unwrap();
+    assert_eq!((cluster.replication, cluster.datacenter.as_deref()), (Some(2), Some("dc1")));
+    assert_eq!((cluster.keyspace.as_str(), cluster.nodes), ("k", vec!["h:9042".to_owned()]));
+    for wrong in ["scylla://h/k?replication=0", "scylla://h/k?replication=x", "scylla://h/k?copies=3"] {
+        assert!(super::door::cluster(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]

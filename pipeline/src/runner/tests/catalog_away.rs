@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use connectors::Doors;
 use connectors::clock::ManualClock;
-use schemas::event::Outcome;
+use connectors::log::{Record, Tailed};
+use schemas::event::{CancelRequested, Event, Outcome};
+use schemas::wire;
 use tokio::time::{Instant, sleep};
 
 use super::bench::{Actor, Bench, job, output, work};
-use super::scripted::Scripted;
+use super::scripted::{Scripted, record};
 use super::switch::{Is, Switch};
 use crate::stage::StageError;
 
@@ -70,6 +72,37 @@ async fn failures_while_the_catalog_is_away_are_no_failures_of_the_work() {
         bench.until_committed("stitch", 0, 1).await;
         assert!(back.elapsed() < Duration::from_secs(20), "{is:?}: caught up after {:?}", back.elapsed());
         assert_eq!((bench.log.appended("out").len(), bench.ends().len()), (1, 1));
+        bench.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_wish_to_cancel_is_heard_while_the_catalog_is_away() {
+    for is in [Is::Refusing, Is::Silent] {
+        let stopped = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&stopped);
+        let stage = Actor::new("transcode", move |_, cx| {
+            let counted = Arc::clone(&counted);
+            async move {
+                cx.cancel.cancelled().await;
+                counted.fetch_add(1, Ordering::SeqCst);
+                Err(StageError::retry("called_off", "somebody said so"))
+            }
+        });
+        let (bench, switch) = without_catalog(&stage.clone().native(), is);
+        bench.log.deliver("transcode", (0..2).map(|n| work(0, n, job(n as u32 + 1), n as u32)).collect());
+        bench.until("both run", |_| stage.started().len() == 2).await;
+        for number in 1..=2 {
+            let value = wire::encode(&CancelRequested { job: job(number), at: 5 }).expect("encodes");
+            let told = Record { headers: Vec::new(), ..record(CancelRequested::TOPIC, 0, 0, value) };
+            let said = Instant::now();
+            bench.log.say(Tailed::Records(vec![told]));
+            bench.until("it stops", |_| stopped.load(Ordering::SeqCst) == number).await;
+            assert!(said.elapsed() < Duration::from_secs(2), "{is:?}: job {number} after {:?}", said.elapsed());
+            sleep(Duration::from_secs(5)).await;
+        }
+        switch.set(Is::Here);
+        bench.until("both ends are said", |bench| bench.ends().len() == 2).await;
         bench.stop().await;
     }
 }
