@@ -27,6 +27,7 @@ use warp::{Filter, Rejection};
 use super::Edge;
 use super::health::Health;
 use super::problem::Problem;
+use super::upload::body::Body;
 use super::{cors, page, registry};
 use crate::metrics;
 
@@ -271,7 +272,11 @@ fn upload_route(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
         .then(|edge: Arc<Edge>, method: Method, headers: HeaderMap, query: String, body| async move {
             let answer = match method {
                 Method::POST => edge.upload(headers, query, body).await,
-                _ => Err(Problem::method("POST")),
+                _ => {
+                    // Read away, so that whoever sends a body hears why it is not wanted.
+                    drop(Body::read(body));
+                    Err(Problem::method("POST"))
+                }
             };
             at("/api/upload", answer)
         })

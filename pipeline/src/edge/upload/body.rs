@@ -20,7 +20,7 @@ const WAITING: usize = 4;
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// How long, and how many bytes, a refused body is read away.
-const LINGER: Duration = Duration::from_secs(20);
+const LINGER: Duration = Duration::from_secs(120);
 const LINGER_BYTES: u64 = 1 << 30;
 
 /// Why a body broke off.
