@@ -59,6 +59,14 @@ pub struct NewRecord {
     pub headers: Vec<(String, Bytes)>,
 }
 
+impl NewRecord {
+    /// Bytes of key, value and headers.
+    pub fn bytes(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.key.len() + self.value.len() + headers
+    }
+}
+
 /// A record as it lies in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -147,7 +155,7 @@ impl fmt::Display for Difference {
 /// One client of this process, as of a few seconds ago. Counters are totals since the client began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientStatistics {
-    /// What the client is for: `producer`, the name of a group, `tail` or `reader`.
+    /// What the client is for: `producer`, the name of a group, or `tail`.
     pub role: String,
     /// Brokers that it is connected to.
     pub brokers_up: u64,
@@ -194,6 +202,14 @@ pub enum Error {
     /// The member does not own the partition any more.
     #[error("commit refused: partition {0:?} belongs to another member")]
     NotOwner(TopicPartition),
+    /// The log takes nothing so large; trying again is of no use.
+    #[error("a record of {bytes} bytes is too large for topic `{topic}`")]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// Bytes of key, value and headers.
+        bytes: usize,
+    },
     /// The log is closed or being closed.
     #[error("the log is closed")]
     Closed,
@@ -214,7 +230,8 @@ pub trait Log: Send + Sync + 'static {
     /// Makes the topics that are missing and applies retention to those that exist. May run twice.
     async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), Error>;
 
-    /// Appends `records`, in order within each partition; when it answers, they are durable. Answers their offsets.
+    /// Appends `records`, in order within each partition; when it answers, they are durable. Answers their offsets. A side
+    /// that bounds the size of records says [`Error::TooLarge`] of the largest.
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<(TopicPartition, i64)>, Error>;
 
     /// Joins `group` as a member that reads `topics`.

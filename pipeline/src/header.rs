@@ -14,7 +14,7 @@ pub type Headers = [(String, Bytes)];
 
 /// Whether a header is the house's own word about delivery, which an event leaves behind when it goes back to its topic.
 fn is_about_delivery(name: &str) -> bool {
-    name == replay::REPLAY || dead_letter::HEADERS.contains(&name)
+    name == replay::REPLAY || dead_letter::HEADERS.contains(&name) || dead_letter::LEFT_OUT.contains(&name)
 }
 
 /// The header `name` as text; bytes that are no UTF-8 are replaced.

@@ -39,7 +39,7 @@ mod topics;
 
 pub use settings::{BadProperty, PREFIX, Settings, is_secret, properties};
 
-use client::{failed, is_unknown_topic};
+use client::{failed, is_too_large, is_unknown_topic};
 use member::{Member, Seats};
 use offsets::Spare;
 use producer::Producer;
@@ -186,7 +186,11 @@ impl Log for Kafka {
                 // Deleted since; the next call asks again.
                 placed.iter().for_each(|(record, _)| inner.known.forget(&record.topic));
             }
-            failed("append", error)
+            let largest = placed.iter().map(|(record, _)| record).max_by_key(|record| record.bytes());
+            match largest.filter(|_| is_too_large(&error)) {
+                Some(record) => Error::TooLarge { topic: record.topic.clone(), bytes: record.bytes() },
+                None => failed("append", error),
+            }
         })
     }
 

@@ -65,6 +65,7 @@ fn error(prefix: &str, error: Error) -> Error {
     match error {
         Error::UnknownTopic(topic) => Error::UnknownTopic(short(prefix, topic)),
         Error::Partitions { topic, found, wanted } => Error::Partitions { topic: short(prefix, topic), found, wanted },
+        Error::TooLarge { topic, bytes } => Error::TooLarge { topic: short(prefix, topic), bytes },
         Error::NotOwner(at) => Error::NotOwner(inside(prefix, at)),
         other => other,
     }

@@ -2,6 +2,7 @@
 //!
 //! The other member is this test binary itself in another process, told by its environment what to join.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -12,7 +13,7 @@ use connectors::log::kafka::Settings;
 use connectors::log::{Consumer, Delivery, Error, TopicPartition};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::suite::{append, at, fresh, gained, next, records, topic};
+use super::suite::{append, at, fresh, gained, next, record, records, topic};
 use super::{brokers, open, shared};
 
 const ROLE: &str = "STREAMFORGE_KAFKA_TEST_MEMBER";
@@ -140,6 +141,39 @@ async fn partitions_of_a_killed_process_come_within_the_session_timeout() {
     let took = killed.elapsed();
     assert!(took < SESSION + Duration::from_secs(4), "it took {took:?}");
     println!("partitions of a killed member came after {took:?}, its session is {SESSION:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_too_large_to_hold_goes_on_after_its_partition_was_away() {
+    let Some(log) = shared("a partition that comes back").await else { return };
+    let (topic, group) = (topic(&*log, 2).await, fresh("group"));
+    // More than a member holds of one partition while nobody reads.
+    const EACH: i64 = 640;
+    for partition in 0..2 {
+        for _ in 0..EACH / 32 {
+            log.append((0..32).map(|_| record(&topic, partition, vec![b'x'; 16 << 10])).collect()).await.unwrap();
+        }
+    }
+    let mut member = log.join(&group, &[&topic]).await.unwrap();
+    gained(&mut *member, 2).await;
+    // Nobody reads the first member while the second one comes and goes: it holds what it can and stops fetching.
+    let mut other = log.join(&group, &[&topic]).await.unwrap();
+    gained(&mut *other, 1).await;
+    drop(other);
+    let mut read: BTreeMap<TopicPartition, BTreeSet<i64>> = BTreeMap::new();
+    let is_whole = |offsets: &BTreeSet<i64>| offsets.len() as i64 == EACH;
+    while read.len() < 2 || !read.values().all(is_whole) {
+        match next(&mut *member).await {
+            Delivery::Records(records) => {
+                for record in records {
+                    read.entry(record.at).or_default().insert(record.offset);
+                }
+            }
+            // Whoever had it may have done some of it: what counts is what comes now.
+            Delivery::Lost(gone) => drop(gone.iter().map(|at| read.remove(at)).collect::<Vec<_>>()),
+            Delivery::Gained(_) => {}
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

@@ -37,6 +37,24 @@ async fn a_name_that_does_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_value_of_a_refused_property_is_nobodys_business() {
+    for (name, value) in [
+        // As Java clients have it, and librdkafka does not.
+        ("sasl.jaas.config", "PlainLoginModule required username=\"me\" password=\"hunter2\";"),
+        ("sasl.pasword", "hunter2"),
+        ("ssl.keystore.passwort", "hunter2"),
+        ("sasl.oauthbearer.method", "hunter2"),
+        ("ssl.private.key", "hunter2"),
+    ] {
+        let mut settings = Settings::new("127.0.0.1:1");
+        settings.properties.insert(name.into(), value.into());
+        let error = kafka::open(settings.clone(), Arc::new(SystemClock)).await.map(drop).unwrap_err();
+        let said = format!("{} {error:?}", refusal(settings).await);
+        assert!(said.contains(name) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_property_that_does_not_exist_or_is_not_the_users() {
     for (name, value, word) in [
         ("no.such.thing", "1", "No such configuration property"),

@@ -1,7 +1,7 @@
 //! What topics look like on the broker.
 
 use connectors::Log;
-use connectors::log::{Retention, TopicSpec};
+use connectors::log::{Error, Retention, TopicSpec};
 
 use super::{open, shared, suite};
 use connectors::log::kafka::Settings;
@@ -58,6 +58,34 @@ async fn copies_are_a_setting() {
     let error = three.ensure_topics(&[other]).await.unwrap_err();
     let why = std::error::Error::source(&error).unwrap().to_string();
     assert!(why.to_lowercase().contains("replication"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_is_told_apart_and_what_only_was_is_taken() {
+    let Some(log) = shared("large records").await else { return };
+    let topic = suite::topic(&*log, 1).await;
+    // As somebody else's producer may send it: large when it is read, small at the broker.
+    let zeros = vec![0; 20 << 20];
+    log.append(vec![suite::record(&topic, 0, zeros.clone())]).await.unwrap();
+    let read = log.read(&suite::at(&topic, 0), 0, 1).await.unwrap();
+    assert_eq!(read[0].value, zeros);
+    // Refused by the broker, because nothing makes it smaller; and by the client.
+    let mut state = 1u64;
+    let noise = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    });
+    for large in [noise.take(9 << 20).collect(), vec![0; 40 << 20]] {
+        let bytes = large.len() + 3;
+        let error = log.append(vec![suite::record(&topic, 0, large)]).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::TooLarge { topic: of, bytes: found } if *of == topic && *found == bytes),
+            "{error:?}"
+        );
+        suite::append(&*log, &topic, 0, &["and on it goes"]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

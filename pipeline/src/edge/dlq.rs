@@ -63,6 +63,7 @@ impl Edge {
         shown["handled"] = json!(handled.map(Handled::as_str));
         let topic = letter.origin.as_ref().map(|(at, _)| at.topic.as_str()).unwrap_or_default();
         match wire::decode_json(topic, &letter.value) {
+            _ if letter.left_out.is_some() => shown["undecodable"] = json!("its value was too large to be kept here"),
             Ok(event) => shown["event"] = event,
             Err(error) => {
                 shown["undecodable"] = json!(error.to_string());
@@ -78,6 +79,13 @@ impl Edge {
     /// `POST /api/dlq/{id}/retry`: the untouched bytes go back to where they came from, for the stage that gave up.
     pub(super) async fn retry_dead_letter(&self, id: &str) -> Result<Response, Problem> {
         let letter = self.open_letter(id).await?;
+        if let Some(bytes) = letter.left_out {
+            let detail = format!(
+                "its value of {bytes} bytes was too large to be kept and lies where the event came from: \
+                 publish the event anew from there, and drop the letter"
+            );
+            return Err(Problem::new(StatusCode::CONFLICT, "value_left_out", detail));
+        }
         let event = letter.event().ok_or_else(|| {
             let detail = "its headers do not say which topic the event came from: drop it, and publish the event anew";
             Problem::new(StatusCode::CONFLICT, "no_origin", detail)
@@ -205,7 +213,7 @@ fn summary(letter: &Letter) -> Value {
         "partition": partition,
         "offset": offset,
         "key": String::from_utf8_lossy(&letter.key),
-        "bytes": letter.value.len(),
+        "bytes": letter.left_out.unwrap_or(letter.value.len() as u64),
         "job": job,
     })
 }

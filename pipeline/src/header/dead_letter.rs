@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use connectors::log::{NewRecord, Record, TopicPartition};
+use sha2::{Digest as _, Sha256};
 
 use super::{Headers, is_about_delivery, text};
 
@@ -25,6 +26,17 @@ pub const PARTITION: &str = "partition";
 pub const OFFSET: &str = "offset";
 /// Header: how often it was attempted.
 pub const ATTEMPTS: &str = "attempts";
+
+/// Header of a letter without its value, because the log takes nothing so large: how many bytes the value has.
+pub const VALUE_BYTES: &str = "value_bytes";
+/// Header beside it: the SHA-256 of the value, as hex.
+pub const VALUE_SHA256: &str = "value_sha256";
+
+/// The headers of a letter without its value.
+pub const LEFT_OUT: [&str; 2] = [VALUE_BYTES, VALUE_SHA256];
+
+/// Longest key that such a letter keeps, and longest value of a header, bytes. What is longer is not ours.
+const KEPT_BYTES: usize = 4096;
 
 /// Header of a mark: partition and offset of the letter that was handled, with a colon between.
 pub const HANDLED: &str = "handled";
@@ -55,6 +67,18 @@ pub fn letter(record: &Record, stage: &str, reason: &str, message: &str, attempt
     ];
     headers.extend(HEADERS.into_iter().zip(values).map(|(name, value)| (name.to_owned(), Bytes::from(value))));
     NewRecord { topic: topic(stage), spread, key: record.key.clone(), value: record.value.clone(), headers }
+}
+
+/// `letter` for a log that takes nothing so large: it says why, and of its value how large it is and its SHA-256. The
+/// untouched event lies where topic, partition and offset say, for as long as it is kept there.
+pub fn without_value(letter: &NewRecord) -> NewRecord {
+    let short = |value: &Bytes| value.slice(..value.len().min(KEPT_BYTES));
+    let own = letter.headers.iter().filter(|(name, _)| HEADERS.contains(&name.as_str()));
+    let mut headers: Vec<(String, Bytes)> = own.map(|(name, value)| (name.clone(), short(value))).collect();
+    let said = [letter.value.len().to_string(), format!("{:x}", Sha256::digest(&letter.value))];
+    headers.extend(LEFT_OUT.into_iter().zip(said).map(|(name, value)| (name.to_owned(), value.into())));
+    let key = if letter.key.len() <= KEPT_BYTES { letter.key.clone() } else { Bytes::new() };
+    NewRecord { topic: letter.topic.clone(), spread: letter.spread, key, value: Bytes::new(), headers }
 }
 
 /// What somebody did about a letter.
@@ -142,15 +166,20 @@ pub struct Letter {
     pub origin: Option<(TopicPartition, i64)>,
     /// The record's key.
     pub key: Bytes,
-    /// The untouched bytes.
+    /// The untouched bytes; empty when they are left out.
     pub value: Bytes,
+    /// How many bytes are left out; absent: none.
+    pub left_out: Option<u64>,
     /// All headers.
     pub headers: Vec<(String, Bytes)>,
 }
 
 impl Letter {
-    /// The event as it lay on its topic; absent when nobody knows where that was.
+    /// The event as it lay on its topic; absent when nobody knows where that was, or when its value is left out.
     pub fn event(&self) -> Option<Record> {
+        if self.left_out.is_some() {
+            return None;
+        }
         let (at, offset) = self.origin.clone()?;
         let (key, value, headers) = (self.key.clone(), self.value.clone(), self.headers.clone());
         Some(Record { at, offset, timestamp_ms: self.at, key, value, headers })
@@ -176,6 +205,7 @@ pub fn read(stage: &str, record: &Record) -> Entry {
         origin: origin(),
         key: record.key.clone(),
         value: record.value.clone(),
+        left_out: said(VALUE_BYTES).and_then(|bytes| bytes.parse().ok()),
         headers: record.headers.clone(),
     }))
 }
@@ -242,6 +272,29 @@ mod tests {
                 ("attempts", b"3"),
             ]
         );
+    }
+
+    #[test]
+    fn a_letter_without_its_value_is_small_and_says_what_is_missing() {
+        let large = |byte: u8| Bytes::from(vec![byte; 1 << 20]);
+        let record = Record {
+            at: TopicPartition { topic: "chunk.cut".to_owned(), partition: 2 },
+            offset: 40,
+            timestamp_ms: 0,
+            key: large(b'k'),
+            value: Bytes::from_static(b"abc"),
+            headers: vec![("foreign".to_owned(), large(b'h'))],
+        };
+        let letter = without_value(&letter(&record, "transcode", "undecodable", &"no ".repeat(1 << 20), 0, 9));
+        assert!(letter.bytes() < 8 << 10, "{} bytes", letter.bytes());
+        let NewRecord { topic, key, value, headers, .. } = letter;
+        let lain =
+            Record { at: TopicPartition { topic, partition: 0 }, offset: 1, timestamp_ms: 9, key, value, headers };
+        let Entry::Letter(found) = read("transcode", &lain) else { panic!("a letter") };
+        assert_eq!((found.left_out, &found.value, found.event()), (Some(3), &Bytes::new(), None));
+        assert_eq!((found.reason.as_str(), &found.origin), ("undecodable", &Some((record.at, 40))));
+        let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(text(&found.headers, VALUE_SHA256).as_deref(), Some(sum));
     }
 
     #[test]

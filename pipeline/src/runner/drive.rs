@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::catalog::{self, Decision};
-use connectors::log::{NewRecord, Record};
+use connectors::log::{self, NewRecord, Record};
 use schemas::event::{JobProgress, Outcome, StageState};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
@@ -322,8 +322,7 @@ async fn bury(shared: &Shared, task: &Task, cause: &Cause, attempts: u32) -> Res
     // A lost partition or a shutdown may interrupt this, and it is done again; the job's own end may not.
     let stops = task.stops.without_job();
     let letter = dead_letter::letter(&task.record, stage.name(), cause.code, &cause.message, attempts, job.hash64());
-    let (log, backoff) = (&shared.doors.log, shared.settings.door_backoff);
-    insist("append a dead letter", backoff, &stops, || log.append(vec![letter.clone()])).await?;
+    append_letter(shared, &stops, &letter).await?;
     metrics::dead_letter(stage.name(), cause.code);
     tracing::error!(code = cause.code, message = %cause.message, attempts, "given up: the event is a dead letter");
     let holds = if stage.is_required() {
@@ -339,6 +338,22 @@ async fn bury(shared: &Shared, task: &Task, cause: &Cause, attempts: u32) -> Res
         shared.end_job(job, Gone::Failed);
     }
     Ok(())
+}
+
+/// Appends a dead letter; one that is too large for the log is kept without its value, or its partition would wait for ever.
+async fn append_letter(shared: &Shared, stops: &Stops, letter: &NewRecord) -> Result<(), Why> {
+    const DOING: &str = "append a dead letter";
+    let (log, backoff) = (&shared.doors.log, shared.settings.door_backoff);
+    let too_large = insist(DOING, backoff, stops, || async {
+        match log.append(vec![letter.clone()]).await {
+            Err(error @ log::Error::TooLarge { .. }) => Ok(Some(error)),
+            other => other.map(|_| None),
+        }
+    });
+    let Some(error) = too_large.await? else { return Ok(()) };
+    tracing::warn!(error = chain(&error), "the dead letter is kept without its value, which stays where it is");
+    let small = dead_letter::without_value(letter);
+    insist(DOING, backoff, stops, || log.append(vec![small.clone()])).await.map(drop)
 }
 
 /// The work ends here for a reason of its own; the attempt, if there was one, ended in good order.
@@ -391,10 +406,7 @@ pub(super) async fn bury_unreadable(
     let spread = u64::from(at.partition);
     let letter = dead_letter::letter(&record, stage, "undecodable", &error.to_string(), 0, spread);
     let stops = Stops::new(&assignment, &shared.hard, None);
-    let log = &shared.doors.log;
-    let buried =
-        insist("append a dead letter", shared.settings.door_backoff, &stops, || log.append(vec![letter.clone()]));
-    if buried.await.is_ok() {
+    if append_letter(&shared, &stops, &letter).await.is_ok() {
         metrics::dead_letter(stage, "undecodable");
         station.finished(Finished { assignment: Arc::clone(&assignment), offset: record.offset });
     }

@@ -231,6 +231,26 @@ async fn retrying_for_a_job_that_has_failed_says_that_nothing_comes_of_it() {
 }
 
 #[tokio::test]
+async fn a_letter_without_its_value_says_so_and_cannot_be_put_back() {
+    let house = House::new().await;
+    let event = NewRecord { value: vec![7; 5000].into(), ..garbage("upload.received", job(1)) };
+    let (at, offset) = house.doors.log.append(vec![event.clone()]).await.unwrap().remove(0);
+    let NewRecord { key, value, headers, .. } = event;
+    let record = Record { at, offset, timestamp_ms: 0, key, value, headers };
+    let letter = dead_letter::letter(&record, "probe", "undecodable", "it broke", 0, 0);
+    house.doors.log.append(vec![dead_letter::without_value(&letter)]).await.unwrap();
+    let shown = house.json("/api/dlq/probe:0:0").await;
+    assert_eq!((&shown["bytes"], &shown["topic"]), (&json!(5000), &json!("upload.received")), "{shown}");
+    assert!(shown["undecodable"].as_str().unwrap().contains("too large"), "{shown}");
+    let answer = house.http.post(house.url("/api/dlq/probe:0:0/retry")).send().await.unwrap();
+    assert_eq!(answer.status(), 409);
+    assert!(answer.text().await.unwrap().contains("value_left_out"));
+    assert_eq!(records_of(&house.doors, "upload.received").await.len(), 1, "nothing empty is put on the topic");
+    let dropped = house.http.delete(house.url("/api/dlq/probe:0:0")).send().await.unwrap();
+    assert_eq!(dropped.status(), 202);
+}
+
+#[tokio::test]
 async fn a_letter_that_does_not_say_where_it_came_from_cannot_be_put_back() {
     let house = House::new().await;
     let stray = NewRecord { topic: "probe.dlq".to_owned(), headers: Vec::new(), ..event(job(1)) };

@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::{Statistics, TopicPartitionList};
 
 use super::inbox::Inbox;
 use super::producer::{Ack, delivered};
+use super::settings::is_secret;
 use super::statistics::{Board, Ticker};
 use crate::log::{Error, TopicPartition};
 use crate::store::locked;
@@ -80,10 +81,17 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let Some(inbox) = &self.inbox else { return };
         match rebalance {
-            Rebalance::Assign(partitions) => inbox.gain(places(partitions)),
+            Rebalance::Assign(partitions) => {
+                // librdkafka remembers that a partition was paused while others have it; here it begins anew. Nothing of
+                // it is fetched yet, so nothing is passed over.
+                if let Err(error) = client.resume(partitions) {
+                    tracing::warn!(target: "librdkafka", role = self.role, %error, "cannot resume partitions");
+                }
+                inbox.gain(places(partitions));
+            }
             // Before librdkafka lets go of them, so that no commit is sent afterwards.
             Rebalance::Revoke(partitions) => inbox.lose(&places(partitions)),
             Rebalance::Error(error) => {
@@ -117,7 +125,19 @@ pub(super) fn number(at: &TopicPartition) -> i32 {
 
 /// The error of the log for one of Kafka.
 pub(super) fn failed(doing: &'static str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Store { doing, source: error.into() }
+    let source = match error.into().downcast::<KafkaError>() {
+        Ok(error) => told(*error),
+        Err(other) => other,
+    };
+    Error::Store { doing, source }
+}
+
+/// An error as it may be seen: a refused property brings its value along, which may be a secret, and where its name is a
+/// mistake nobody can tell.
+fn told(error: KafkaError) -> Box<dyn std::error::Error + Send + Sync> {
+    let KafkaError::ClientConfig(_, why, name, value) = error else { return Box::new(error) };
+    let why = if is_secret(&name) && !value.is_empty() { why.replace(&value, "(hidden)") } else { why };
+    if why.contains(&name) { why.into() } else { format!("`{name}`: {why}").into() }
 }
 
 /// Whether an error says that there is no such topic or partition.
@@ -130,6 +150,12 @@ pub(super) fn is_unknown_topic(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::UnknownPartition
         )
     )
+}
+
+/// Whether an error says that a record is larger than the client or the broker takes.
+pub(super) fn is_too_large(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge))
 }
 
 /// Whether librdkafka gets over an error by itself.

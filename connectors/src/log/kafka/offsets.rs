@@ -60,6 +60,8 @@ impl Deref for Borrowed<'_> {
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         let Some(client) = self.client.take() else { return };
+        // Errors of connections wait in the client until somebody takes them, and an outage has one every second.
+        while client.poll(Duration::from_millis(1)).is_some() {}
         let spare = &self.inner.spare;
         let surplus = match &self.group {
             None => keep(&mut locked(&spare.readers), client, SPARE),
@@ -85,7 +87,7 @@ impl Inner {
         let kept = locked(&self.spare.readers).pop();
         let client = match kept {
             Some(client) => client,
-            None => self.reader("reader", READERS)?,
+            None => self.reader(READERS)?,
         };
         Ok(Borrowed { inner: self, client: Some(client), group: None })
     }
@@ -95,18 +97,18 @@ impl Inner {
         let kept = locked(&self.spare.groups).get_mut(group).and_then(Vec::pop);
         let client = match kept {
             Some(client) => client,
-            None => self.reader("reader", group)?,
+            None => self.reader(group)?,
         };
         Ok(Borrowed { inner: self, client: Some(client), group: Some(group.to_owned()) })
     }
 
-    pub(super) fn reader(&self, role: &str, group: &str) -> Result<Client, KafkaError> {
-        BaseConsumer::from_config_and_context(&self.settings.reader(group), Context::new(role, &self.board))
+    fn reader(&self, group: &str) -> Result<Client, KafkaError> {
+        BaseConsumer::from_config_and_context(&self.settings.reader(group), Context::new("reader", &self.board))
     }
 
     /// A client for a reader that stays.
     pub(super) fn tailing(&self) -> Result<Client, KafkaError> {
-        self.reader("tail", READERS)
+        BaseConsumer::from_config_and_context(&self.settings.tail(READERS), Context::new("tail", &self.board))
     }
 
     /// How far `group` has come in `partitions`.

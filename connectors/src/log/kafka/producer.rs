@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ThreadedProdu
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::client::{Context, place};
+use super::client::{Context, failed, place};
 use super::settings::Settings;
 use super::statistics::Board;
 use crate::log::{NewRecord, TopicPartition};
@@ -113,7 +113,7 @@ impl Producer {
                 // Ends with a wait for what is under way, which belongs on no task's thread.
                 std::thread::spawn(move || drop(broken));
             }
-            Err(error) => tracing::error!(%error, "no other producer can be made"),
+            Err(error) => tracing::error!(error = ?failed("make a producer", error), "no other producer can be made"),
         }
     }
 

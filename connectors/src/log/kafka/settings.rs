@@ -12,8 +12,16 @@ pub const PREFIX: &str = "STREAMFORGE_KAFKA_";
 /// What a fresh member of a group is allowed to be silent before its partitions go to others.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Largest record, bytes. Events carry claims, not media; what is larger is a mistake.
+const STATISTICS: &str = "statistics.interval.ms";
+/// How often a client that is polled all the time tells of itself, milliseconds.
+const SAMPLED: &str = "5000";
+
+/// Largest record as brokers have it, compressed, bytes. Events carry claims, not media; what is larger is a mistake.
 pub(super) const MAX_RECORD_BYTES: u32 = 8 << 20;
+
+/// Largest record that is tried to be appended, before it is compressed, bytes. Somebody else's mistake may be larger when
+/// it is read than it is at the broker, and comes back as a dead letter with headers of its own.
+const MAX_APPENDED_BYTES: u32 = 32 << 20;
 
 /// Property for topics that are made: copies of each partition. The broker's default if absent.
 pub(super) const REPLICATION_FACTOR: &str = "replication.factor";
@@ -31,6 +39,8 @@ const OWNED: &[(&str, &str)] = &[
     ("group.remote.assignor", "commits and rebalances are built on the classic protocol"),
     ("partition.assignment.strategy", "members hand partitions over one by one (cooperative-sticky)"),
     ("session.timeout.ms", "the session timeout is a setting of its own"),
+    ("heartbeat.interval.ms", "it follows from the session timeout, which is a setting of its own"),
+    ("max.poll.interval.ms", "the door polls by itself, however long the work takes"),
     ("enable.auto.commit", "an offset is committed only when its work is done"),
     ("auto.commit.enable", "an offset is committed only when its work is done"),
     ("auto.commit.interval.ms", "an offset is committed only when its work is done"),
@@ -41,6 +51,7 @@ const OWNED: &[(&str, &str)] = &[
     ("acks", "an append answers only when every in-sync replica has the record"),
     ("request.required.acks", "an append answers only when every in-sync replica has the record"),
     ("transactional.id", "no transactions are used"),
+    ("allow.auto.create.topics", "topics are made from the topic files, with their partitions and retention"),
     ("partitioner", "the event chooses its partition"),
     ("statistics.interval.ms", "metrics are sampled by the door"),
     ("log.queue", "librdkafka's messages go to this process's log"),
@@ -164,7 +175,8 @@ impl Settings {
         }
         config.set("bootstrap.servers", &self.brokers);
         config.set("allow.auto.create.topics", "false");
-        config.set("statistics.interval.ms", "5000");
+        // They wait in the client until it is polled: only those that always are get any.
+        config.set(STATISTICS, "0");
         for (name, value) in owned {
             config.set(*name, value);
         }
@@ -179,10 +191,10 @@ impl Settings {
             // The first record goes out at once; those that come while it is under way share the next request.
             ("linger.ms", text("0")),
             ("delivery.timeout.ms", self.delivery_timeout().as_millis().to_string()),
-            ("message.max.bytes", MAX_RECORD_BYTES.to_string()),
+            ("message.max.bytes", MAX_APPENDED_BYTES.to_string()),
             ("queue.buffering.max.kbytes", text("65536")),
         ];
-        let owned = [("enable.idempotence", text("true")), ("acks", text("all"))];
+        let owned = [("enable.idempotence", text("true")), ("acks", text("all")), (STATISTICS, text(SAMPLED))];
         self.client(&defaults, &owned)
     }
 
@@ -224,6 +236,7 @@ impl Settings {
             ("heartbeat.interval.ms", (session / 4).clamp(1, 3_000).to_string()),
             // The door polls by itself, so this says nothing about the work; it only must not be below the session.
             ("max.poll.interval.ms", session.max(300_000).to_string()),
+            (STATISTICS, SAMPLED.to_owned()),
         ];
         if let Some(instance) = instance {
             owned.push(("group.instance.id", instance.to_owned()));
@@ -231,9 +244,17 @@ impl Settings {
         self.consumer(&owned)
     }
 
-    /// For readers, which are in no group. librdkafka wants the name of one all the same; nobody ever joins it.
+    /// For single questions and reads, which are in no group. librdkafka wants the name of one all the same; nobody ever
+    /// joins it.
     pub(super) fn reader(&self, group: &str) -> ClientConfig {
         self.consumer(&[("group.id", group.to_owned()), ("enable.partition.eof", "true".to_owned())])
+    }
+
+    /// For a reader that stays.
+    pub(super) fn tail(&self, group: &str) -> ClientConfig {
+        let mut config = self.reader(group);
+        config.set(STATISTICS, SAMPLED);
+        config
     }
 }
 
@@ -322,6 +343,30 @@ mod tests {
         for text in ["reader", "a:1,b:2", "/etc/ca.crt", "sasl.password"] {
             assert!(shown.contains(text), "{shown}");
         }
+    }
+
+    #[test]
+    fn what_is_not_refused_is_passed_on() {
+        let all = |settings: &Settings| {
+            let (member, tail) = (settings.member("g", Some("one")), settings.tail("g"));
+            [settings.producer(), settings.admin(), member, settings.reader("g"), tail]
+        };
+        let set = |config: &ClientConfig| config.config_map().keys().map(|name| name.to_string()).collect::<Vec<_>>();
+        for name in all(&Settings::new("a:1")).iter().flat_map(set) {
+            let mut settings = Settings::new("a:1");
+            settings.properties.insert(name.clone(), "as the user wants it".into());
+            let is_silent = all(&settings).iter().any(|config| config.get(&name) != Some("as the user wants it"));
+            assert!(settings.check().is_err() || !is_silent, "{name} is neither refused nor passed on");
+        }
+    }
+
+    #[test]
+    fn only_clients_that_are_polled_all_the_time_gather_statistics() {
+        let settings = Settings::new("a:1");
+        let gathers = |config: ClientConfig| config.get(STATISTICS) != Some("0");
+        assert!(gathers(settings.producer()) && gathers(settings.member("g", None)) && gathers(settings.tail("g")));
+        // Nobody would take them from these, and they would grow for as long as the process lives.
+        assert!(!gathers(settings.reader("g")) && !gathers(settings.admin()));
     }
 
     #[test]

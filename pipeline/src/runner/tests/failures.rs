@@ -75,6 +75,27 @@ async fn after_the_last_attempt_the_bytes_are_kept_and_the_job_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_too_large_to_be_copied_is_a_dead_letter_without_its_value() {
+    let stage = Actor::new("probe", |_, _| async { Err(StageError::reject("no_frames", "nothing came out")) });
+    let bench = Bench::start(&[&stage]);
+    bench.log.take_at_most(1 << 20);
+    let unreadable = record("in", 0, 5, vec![b'x'; 2 << 20]);
+    let mut readable = work(0, 6, job(1), 0);
+    readable.headers.push(("baggage".to_owned(), vec![b'x'; 2 << 20].into()));
+    bench.log.deliver("probe", vec![unreadable.clone(), readable]);
+    bench.until_committed("probe", 0, 7).await;
+    let mut letters = bench.log.appended("probe.dlq");
+    letters.sort_by_key(|letter| header(letter, "offset"));
+    let said = |letter| ["reason", "topic", "partition", "offset", "value_bytes"].map(|name| header(letter, name));
+    assert_eq!(letters.len(), 2);
+    assert_eq!(said(&letters[0]), ["undecodable", "in", "0", "5", "2097152"]);
+    assert_eq!(said(&letters[1])[..4], ["no_frames", "in", "0", "6"]);
+    assert!(letters.iter().all(|letter| letter.value.is_empty() && header(letter, "value_sha256").len() == 64));
+    assert_eq!(bench.ends().len(), 1, "the job of the one that can be read has its end");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_event_is_not_tried_again_and_an_optional_stage_fails_no_job() {
     let stage =
         Actor::new("caption", |_, _| async { Err(StageError::reject("no_speech", "nobody speaks")) }).optional();

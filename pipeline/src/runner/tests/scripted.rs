@@ -40,6 +40,8 @@ struct State {
     failing_appends: u32,
     /// Appends wait for a permit of this.
     held_appends: Option<Arc<Semaphore>>,
+    /// Larger records are refused.
+    largest: Option<usize>,
     failing_commits: u32,
     failing_joins: u32,
     disowned: Vec<TopicPartition>,
@@ -90,6 +92,11 @@ impl Scripted {
 
     pub fn fail_appends(&self, count: u32) {
         self.lock().failing_appends = count;
+    }
+
+    /// Refuses records of more bytes from now on.
+    pub fn take_at_most(&self, bytes: usize) {
+        self.lock().largest = Some(bytes);
     }
 
     /// Lets appends wait until they are let through.
@@ -169,6 +176,9 @@ impl Log for Scripted {
         if records.iter().any(|record| record.topic != "job.progress") && state.failing_appends > 0 {
             state.failing_appends -= 1;
             return Err(refused("append records"));
+        }
+        if let Some(large) = records.iter().find(|record| state.largest.is_some_and(|most| record.bytes() > most)) {
+            return Err(Error::TooLarge { topic: large.topic.clone(), bytes: large.bytes() });
         }
         let offsets = records.iter().map(|record| (at(&record.topic, 0), 0)).collect();
         state.acts.extend(records.iter().map(|record| Act::Appended(record.topic.clone())));
