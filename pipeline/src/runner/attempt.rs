@@ -1,5 +1,6 @@
 //! One attempt: a deadline, a way to call it off, and a wall against panics.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use connectors::catalog::Decision;
@@ -129,13 +130,13 @@ pub(super) fn refuse(task: &Task, why: Why, answered: bool) {
 
 fn panic_message(error: tokio::task::JoinError) -> String {
     match error.try_into_panic() {
-        Ok(payload) => {
-            let text = payload
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| payload.downcast_ref::<String>().cloned());
-            format!("the stage panicked: {}", text.as_deref().unwrap_or("no message"))
-        }
+        Ok(payload) => panic_text(payload.as_ref()),
         Err(_) => "the attempt was aborted from outside".to_owned(),
     }
+}
+
+/// What a stage said when it panicked.
+pub(super) fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    format!("the stage panicked: {}", text.unwrap_or("no message"))
 }

@@ -398,13 +398,13 @@ pub(super) async fn bury_unreadable(
     station: Arc<Station>,
     assignment: Arc<Assignment>,
     record: Record,
-    error: schemas::wire::Error,
+    error: String,
 ) {
     let (stage, at) = (station.name(), &record.at);
-    tracing::error!(stage, topic = at.topic, partition = at.partition, offset = record.offset, %error,
+    tracing::error!(stage, topic = at.topic, partition = at.partition, offset = record.offset, error,
         "the event cannot be read: it is a dead letter");
     let spread = u64::from(at.partition);
-    let letter = dead_letter::letter(&record, stage, "undecodable", &error.to_string(), 0, spread);
+    let letter = dead_letter::letter(&record, stage, "undecodable", &error, 0, spread);
     let stops = Stops::new(&assignment, &shared.hard, None);
     if append_letter(&shared, &stops, &letter).await.is_ok() {
         metrics::dead_letter(stage, "undecodable");

@@ -3,6 +3,7 @@
 //! It alone owns the consumer. Work that is over reports here; commits are batched and contiguous.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use connectors::log::{Consumer, Delivery, Error, Record, TopicPartition};
@@ -11,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::attempt::panic_text;
 use super::door::chain;
 use super::drive::bury_unreadable;
 use super::offsets::Offsets;
@@ -19,6 +21,7 @@ use super::status::StageStatus;
 use super::task::{Assignment, Finished, Stops, Task};
 use crate::header::replay;
 use crate::metrics;
+use crate::stage::Work;
 
 pub(super) struct Intake {
     shared: Arc<Shared>,
@@ -232,7 +235,7 @@ impl Intake {
             self.station.finished(Finished { assignment, offset: record.offset });
             return;
         }
-        match Arc::clone(&self.station.stage).open(&record.value) {
+        match self.open(&record) {
             Ok(work) => {
                 let hold = self.shared.jobs.hold(work.job);
                 let stops = Stops::new(&assignment, &self.shared.hard, Some(hold));
@@ -243,6 +246,16 @@ impl Intake {
                 let (shared, station) = (Arc::clone(&self.shared), Arc::clone(&self.station));
                 self.station.in_flight.spawn(bury_unreadable(shared, station, assignment, record, error));
             }
+        }
+    }
+
+    /// Decodes a record. A wall against panics: this task polls for the whole stage, so a record that breaks it would
+    /// break every worker in turn.
+    fn open(&self, record: &Record) -> Result<Work, String> {
+        let stage = Arc::clone(&self.station.stage);
+        match catch_unwind(AssertUnwindSafe(|| stage.open(&record.value))) {
+            Ok(opened) => opened.map_err(|error| error.to_string()),
+            Err(payload) => Err(panic_text(payload.as_ref())),
         }
     }
 

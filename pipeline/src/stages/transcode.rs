@@ -13,6 +13,9 @@ use crate::media::{AudioTask, Code, Encoded, Engine, Output, RECIPE, Request, Re
 use crate::metrics;
 use crate::stage::{Context, Report, Stage, StageError, Unit};
 
+/// Longest video that a deadline is made for, seconds: twelve hours.
+const LONGEST_SOURCE_S: f64 = 12.0 * 3600.0;
+
 /// How long a chunk waits to hear whether it is finished already.
 const CATALOG_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -130,8 +133,10 @@ impl<E: Engine> Stage for Transcode<E> {
         let base = event.media.video.time_base.as_f64();
         let from = event.decode_from.or(event.start).unwrap_or(event.media.video.start);
         let to = event.end.unwrap_or(event.media.video.end);
-        let seconds = ((to - from).max(0) as f64 * base).min(event.media.duration_us as f64 / 1e6);
-        Duration::from_secs(120).saturating_add(Duration::from_secs_f64(seconds * 100.0))
+        // An event may say anything; no source is longer than probe lets through.
+        let length = (to.saturating_sub(from).max(0) as f64 * base).min(event.media.duration_us as f64 / 1e6);
+        let slow = Duration::try_from_secs_f64(length.clamp(0.0, LONGEST_SOURCE_S) * 100.0).unwrap_or_default();
+        Duration::from_secs(120) + slow
     }
 
     fn unit(&self, event: &ChunkCut) -> Unit {
@@ -176,4 +181,74 @@ async fn finish(writers: Vec<Writer>) -> Result<Vec<Claim>, StageError> {
         claims.push(writer.finish().await?);
     }
     Ok(claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::JobId;
+    use schemas::source::{Media, Ratio, Transfer, VideoTrack};
+
+    use super::*;
+    use crate::media::Run;
+
+    struct Idle;
+
+    impl Engine for Idle {
+        fn start(&self, _: &Request, _: std::fs::File) -> Result<Box<dyn Run>, crate::media::Error> {
+            Err(crate::media::Error::new(Code::EncoderFailed, "nothing is encoded here"))
+        }
+
+        fn build(&self) -> String {
+            String::new()
+        }
+    }
+
+    fn deadline(duration_us: i64, time_base: (i32, i32), start: i64, end: i64) -> u64 {
+        let video = VideoTrack {
+            index: 0,
+            codec: "h264".into(),
+            width: 640,
+            height: 360,
+            fps: Ratio { num: 25, den: 1 },
+            rotation: 0,
+            mirrored: false,
+            sar: Ratio { num: 1, den: 1 },
+            pixel_format: "yuv420p".into(),
+            interlaced: false,
+            transfer: Transfer::Sdr,
+            time_base: Ratio { num: time_base.0, den: time_base.1 },
+            start,
+            end,
+            frames: 1,
+            longest_gap: 1,
+        };
+        let (container, demuxer) = ("mp4".to_owned(), "mov".to_owned());
+        let event = ChunkCut {
+            job: JobId::from_parts(1, 1),
+            index: 0,
+            total: 1,
+            kind: ChunkKind::Video,
+            task: TaskKey::of(&["one"]),
+            source: Claim { uri: "blob://jobs/one/source".into(), size: 1, sha256: String::new() },
+            media: Media { container, demuxer, origin_us: 0, duration_us, video, audio: None },
+            start: None,
+            end: None,
+            decode_from: None,
+            weight: 1,
+            total_weight: 1,
+            rungs: Vec::new(),
+            audio_kbps: 0,
+            recipe: RECIPE.to_owned(),
+        };
+        Transcode::new(Idle).deadline(&event).as_secs()
+    }
+
+    #[test]
+    fn an_event_that_says_nonsense_has_a_deadline_all_the_same() {
+        assert_eq!(deadline(10_000_000, (1, 1000), 0, 10_000), 1120);
+        assert_eq!(deadline(-1, (1, 1000), 0, 10_000), 120);
+        assert_eq!(deadline(i64::MIN, (1, 0), i64::MIN, i64::MAX), 120);
+        assert_eq!(deadline(10_000_000, (-1, 1000), 0, 10_000), 120);
+        assert_eq!(deadline(i64::MAX, (i32::MAX, 1), i64::MIN, i64::MAX), 120 + 12 * 3600 * 100);
+    }
 }

@@ -29,6 +29,8 @@ pub struct Actor {
     required: bool,
     lane: Lane,
     deadline: Duration,
+    /// Index of the record at which decoding itself panics.
+    poison: Option<u32>,
     play: Arc<Play>,
     /// Job and index of each attempt, with the virtual time of its start.
     pub starts: Arc<Mutex<Vec<(JobId, u32, Instant)>>>,
@@ -46,6 +48,7 @@ impl Actor {
             required: true,
             lane: Lane::Main,
             deadline: Duration::from_secs(300),
+            poison: None,
             play: Arc::new(move |index, cx| Box::pin(play(index, cx))),
             starts: Arc::default(),
         }
@@ -65,6 +68,11 @@ impl Actor {
 
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// Decoding the record with this index panics.
+    pub fn poison(self, index: u32) -> Self {
+        Self { poison: Some(index), ..self }
     }
 
     /// Job and index of each attempt, in order of their start.
@@ -102,6 +110,7 @@ impl AnyStage for Actor {
         let parsed = std::str::from_utf8(value).ok().and_then(|text| text.split_once(' '));
         let parsed = parsed.and_then(|(job, index)| Some((job.parse::<JobId>().ok()?, index.parse::<u32>().ok()?)));
         let (job, index) = parsed.ok_or(wire::Error::Framing("not what an actor reads"))?;
+        assert!(self.poison != Some(index), "index {index} breaks whoever reads it");
         let unit = Unit { index, count: 10, weight: 100, total_weight: 1000 };
         Ok(Work::new(job, unit, self.deadline, move |cx| {
             self.starts.lock().expect("lock").push((job, index, Instant::now()));

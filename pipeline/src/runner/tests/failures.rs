@@ -218,6 +218,21 @@ async fn a_record_that_nobody_can_read_is_a_dead_letter_and_ends_no_job() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_whose_reading_panics_is_a_dead_letter_and_the_stage_lives_on() {
+    let stage = Actor::new("split", nothing).poison(7);
+    let bench = Bench::start(&[&stage]);
+    let poison = work(0, 0, job(1), 7);
+    bench.log.deliver("split", vec![poison.clone(), work(0, 1, job(2), 1)]);
+    bench.until_committed("split", 0, 2).await;
+    let letters = bench.log.appended("split.dlq");
+    assert_eq!((letters.len(), &letters[0].value), (1, &poison.value));
+    assert_eq!(header(&letters[0], "reason"), "undecodable");
+    assert_eq!(header(&letters[0], "message"), "the stage panicked: index 7 breaks whoever reads it");
+    assert_eq!(stage.started(), [(job(2), 1)]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_log_that_refuses_for_a_while_costs_time_and_nothing_else() {
     let stage = Actor::new("split", |_, _| async { Ok(vec![output("made once")]) });
     let bench = Bench::start(&[&stage]);
