@@ -8,6 +8,11 @@ use crate::{Blobs, Doors, blobs, catalog, log};
 
 pub use crate::store::OpenError;
 
+/// File of the log in a data folder.
+pub(crate) const LOG_FILE: &str = "log.redb";
+/// File of the catalog in a data folder.
+pub(crate) const CATALOG_FILE: &str = "catalog.redb";
+
 /// The doors cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -41,12 +46,12 @@ pub fn open(data: &Path, clock: Arc<dyn Clock>) -> Result<Doors, Error> {
 
 /// Opens the log in `data`, making it if it is missing.
 pub fn open_log(data: &Path, clock: Arc<dyn Clock>) -> Result<log::embedded::Embedded, OpenError> {
-    log::embedded::Embedded::open(&data.join("log.redb"), clock)
+    log::embedded::Embedded::open(&data.join(LOG_FILE), clock)
 }
 
 /// Opens the catalog in `data`, making it if it is missing.
 pub fn open_catalog(data: &Path) -> Result<catalog::embedded::Embedded, OpenError> {
-    catalog::embedded::Embedded::open(&data.join("catalog.redb"))
+    catalog::embedded::Embedded::open(&data.join(CATALOG_FILE))
 }
 
 /// Doors that are gone with the process. They never wait for a disk, so simulated time stands still while they work.

@@ -31,6 +31,8 @@ pub struct Retention {
     pub max_age_ms: Option<i64>,
     /// Most bytes per partition; absent: no limit.
     pub max_bytes: Option<u64>,
+    /// Whether only the newest record of each key has to stay. A side that does not compact keeps the others as well.
+    pub is_compacted: bool,
 }
 
 /// What a topic must look like.
@@ -42,6 +44,8 @@ pub struct TopicSpec {
     pub partitions: u32,
     /// How long records stay.
     pub retention: Retention,
+    /// Copies that must have a record before it counts as durable, where there are several; absent: the log's own choice.
+    pub min_in_sync: Option<u16>,
 }
 
 /// A record on its way in.
@@ -155,6 +159,8 @@ impl fmt::Display for Difference {
 /// One client of this process, as of a few seconds ago. Counters are totals since the client began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientStatistics {
+    /// Tells clients of one role apart; no other client of this process ever has the same.
+    pub id: u64,
     /// What the client is for: `producer`, the name of a group, or `tail`.
     pub role: String,
     /// Brokers that it is connected to.

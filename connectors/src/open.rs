@@ -238,6 +238,30 @@ pub async fn catalog(wanted: &Wanted) -> Result<Arc<dyn Catalog>, Error> {
     patiently(patience, Door::Catalog, wanted.catalog_at(), open_catalog(wanted)).await
 }
 
+/// Whether the catalog is there as this program wants it, for those who only look: a catalog is made when it is opened.
+/// False where nothing is yet, or tables of an older program are; the service answers all the same.
+pub async fn is_catalog_made(wanted: &Wanted) -> Result<bool, Error> {
+    let looked = async {
+        match &wanted.catalog {
+            CatalogAt::Embedded => Ok(wanted.data.join(embedded::CATALOG_FILE).is_file()),
+            CatalogAt::Scylla(at) => {
+                cluster::is_made(&cluster_settings(at)).await.map_err(|error| Why::Service(Box::new(error)))
+            }
+        }
+    };
+    patiently(PATIENCE, Door::Catalog, wanted.catalog_at(), looked).await
+}
+
+/// Whether the log is there, for those who only look: an embedded one is made when it is opened.
+pub fn is_log_made(wanted: &Wanted) -> bool {
+    wanted.log != LogAt::Embedded || wanted.data.join(embedded::LOG_FILE).is_file()
+}
+
+/// Opens the blob store alone and makes no folder for copies, for those who only look.
+pub async fn blobs_alone(wanted: &Wanted) -> Result<Blobs, Error> {
+    patiently(PATIENCE, Door::Blobs, wanted.blobs_at(), open_store(wanted)).await
+}
+
 /// Opens the blob store alone.
 pub async fn blobs(wanted: &Wanted) -> Result<Blobs, Error> {
     patiently(PATIENCE, Door::Blobs, wanted.blobs_at(), open_blobs(wanted)).await
@@ -313,19 +337,24 @@ async fn open_catalog(wanted: &Wanted) -> Result<Arc<dyn Catalog>, Why> {
             Ok(Arc::new(catalog))
         }
         CatalogAt::Scylla(wanted) => {
-            let settings = cluster::Settings {
-                user: wanted.user.clone(),
-                password: wanted.password.clone(),
-                replication: wanted.replication,
-                local_datacenter: wanted.datacenter.clone(),
-                ..cluster::Settings::new(wanted.nodes.clone(), &wanted.keyspace)
-            };
+            let settings = cluster_settings(wanted);
             Ok(Arc::new(cluster::open(settings).await.map_err(|error| Why::Service(Box::new(error)))?))
         }
     }
 }
 
+fn cluster_settings(at: &Cluster) -> cluster::Settings {
+    let (user, password) = (at.user.clone(), at.password.clone());
+    cluster::Settings { user, password, ..cluster::Settings::new(at.nodes.clone(), &at.keyspace) }
+}
+
 async fn open_blobs(wanted: &Wanted) -> Result<Blobs, Why> {
+    let blobs = open_store(wanted).await?;
+    let cache = wanted.data.join("cache");
+    on_a_thread(move || blobs.with_cache(&cache, CACHE_BYTES).map_err(refused)).await
+}
+
+async fn open_store(wanted: &Wanted) -> Result<Blobs, Why> {
     match &wanted.blobs {
         BlobsAt::Folder(folder) => {
             let folder = folder.clone();
@@ -334,9 +363,7 @@ async fn open_blobs(wanted: &Wanted) -> Result<Blobs, Why> {
         BlobsAt::S3 { .. } => {
             let settings = s3::Settings::parse(&wanted.blobs_at()).map_err(Why::Bucket)?;
             let settings = settings.with_environment(|name| std::env::var(name).ok()).map_err(Why::Bucket)?;
-            let blobs = Blobs::in_bucket(&settings).await.map_err(Why::Bucket)?;
-            let cache = wanted.data.join("cache");
-            on_a_thread(move || blobs.with_cache(&cache, CACHE_BYTES).map_err(refused)).await
+            Blobs::in_bucket(&settings).await.map_err(Why::Bucket)
         }
     }
 }

@@ -89,7 +89,12 @@ pub fn topics(stages: &[Arc<dyn AnyStage>]) -> Vec<TopicSpec> {
         .map(|topic| TopicSpec {
             name: topic.name,
             partitions: topic.partitions,
-            retention: Retention { max_age_ms: topic.retention.max_age_ms, max_bytes: topic.retention.max_bytes },
+            retention: Retention {
+                max_age_ms: topic.retention.max_age_ms,
+                max_bytes: topic.retention.max_bytes,
+                is_compacted: topic.retention.is_compacted,
+            },
+            min_in_sync: topic.min_in_sync,
         })
         .collect()
 }

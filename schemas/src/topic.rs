@@ -64,6 +64,8 @@ pub struct Topic {
     pub partitions: u32,
     /// How long records stay.
     pub retention: Retention,
+    /// Copies that must have a record before it counts as durable; absent: as the cluster has it.
+    pub min_in_sync: Option<u16>,
     /// Subject in a schema registry.
     pub subject: String,
     /// How schemas may change, in the words of schema registries.
@@ -81,6 +83,8 @@ pub struct Retention {
     pub max_age_ms: Option<i64>,
     /// Most bytes per partition; absent: no limit.
     pub max_bytes: Option<u64>,
+    /// Whether only the newest record of each key has to stay.
+    pub is_compacted: bool,
 }
 
 /// One version of a schema.
@@ -156,7 +160,8 @@ pub fn dead_letters(stage: &str) -> Topic {
             key: String::new(),
             partitioning: String::new(),
             partitions: 1,
-            retention: Retention { max_age_ms: None, max_bytes: None },
+            retention: Retention { max_age_ms: None, max_bytes: None, is_compacted: false },
+            min_in_sync: None,
             subject: String::new(),
             compatibility: String::new(),
             versions: Vec::new(),
@@ -177,6 +182,7 @@ struct Written {
     partitioning: String,
     partitions: u32,
     retention: WrittenRetention,
+    min_in_sync: String,
     subject: String,
     compatibility: String,
     schemas: Vec<WrittenVersion>,
@@ -188,6 +194,7 @@ struct Written {
 struct WrittenRetention {
     max_age: String,
     max_bytes: String,
+    compaction: String,
 }
 
 #[derive(Deserialize)]
@@ -231,7 +238,9 @@ fn read(embedded: &Embedded) -> Result<Topic, BadFile> {
         retention: Retention {
             max_age_ms: age(&written.retention.max_age).map_err(refuse)?,
             max_bytes: size(&written.retention.max_bytes).map_err(refuse)?,
+            is_compacted: compaction(&written.retention.compaction).map_err(refuse)?,
         },
+        min_in_sync: copies(&written.min_in_sync).map_err(refuse)?,
         subject: written.subject,
         compatibility: written.compatibility,
         versions,
@@ -268,6 +277,24 @@ fn size(text: &str) -> Result<Option<u64>, String> {
     bytes.map(Some).ok_or_else(|| format!("`{text}` is no size: write `no limit` or `256 MiB`"))
 }
 
+/// `none` or `by key`.
+fn compaction(text: &str) -> Result<bool, String> {
+    match text {
+        "none" => Ok(false),
+        "by key" => Ok(true),
+        _ => Err(format!("`{text}` is no compaction: write `none` or `by key`")),
+    }
+}
+
+/// `as the cluster` or `2 copies`.
+fn copies(text: &str) -> Result<Option<u16>, String> {
+    if text == "as the cluster" {
+        return Ok(None);
+    }
+    let number = text.strip_suffix(" copies").and_then(|number| number.parse().ok()).filter(|copies| *copies > 0);
+    number.map(Some).ok_or_else(|| format!("`{text}` is no number of copies: write `as the cluster` or `2 copies`"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +318,25 @@ mod tests {
         assert_eq!(kept("job.progress"), Some(3_600_000));
         assert_eq!(find("job.progress").unwrap().retention.max_bytes, Some(256 << 20));
         assert_eq!(find("chunk.cut").unwrap().partitions, 16);
+    }
+
+    #[test]
+    fn no_topic_loses_events_that_others_of_its_key_follow() {
+        // A key is a job, and a job has several events in some topics.
+        assert!(all().iter().all(|topic| !topic.retention.is_compacted));
+        assert!(!dead_letters("transcode").retention.is_compacted);
+    }
+
+    #[test]
+    fn a_file_says_whether_a_topic_is_compacted_and_how_many_copies_a_record_needs() {
+        let text = FILES[0].text.replace("compaction: none", "compaction: by key");
+        let text = text.replace("min_in_sync: as the cluster", "min_in_sync: 2 copies");
+        let embedded = Embedded { text: String::leak(text), ..FILES[0] };
+        let topic = read(&embedded).unwrap();
+        assert_eq!((topic.retention.is_compacted, topic.min_in_sync), (true, Some(2)));
+        for text in ["yes", "0 copies", "two copies", "2"] {
+            assert!(compaction(text).unwrap_err().contains(text) && copies(text).unwrap_err().contains(text));
+        }
     }
 
     #[test]

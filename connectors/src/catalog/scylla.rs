@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
+use scylla::client::session::Session;
 use schemas::JobId;
 use schemas::event::ChunkTranscoded;
 use schemas::job::{JobRow, State};
+use tokio::time::{Instant, timeout};
 
 use crate::catalog::{
     Catalog, ChunkRow, Decision, Error, Page, Swap, UploadIntent, Versioned, WorkerRow, chunk_bytes, chunk_of, cursor,
@@ -28,6 +30,7 @@ mod migrate;
 mod statements;
 
 use cql::{Cql, failed};
+use migrate::Tables;
 use days::{Direction, REMOVALS, UPLOADS, day, day_of};
 
 /// How long an answer may take before a request counts as failed.
@@ -109,21 +112,53 @@ pub async fn open(settings: Settings) -> Result<Scylla, Error> {
     open_on(settings, Arc::new(SystemClock)).await
 }
 
-/// Like [`open`], with time that tests can move. Time only says what is old enough to be swept.
-pub async fn open_on(settings: Settings, clock: Arc<dyn Clock>) -> Result<Scylla, Error> {
-    let name = settings.keyspace.as_str();
+/// Whether the catalog can be used as it is; false: it answers, and keyspace or tables are made when it is opened. Changes
+/// nothing. Fails as [`open`] does.
+pub async fn is_made(settings: &Settings) -> Result<bool, Error> {
+    check_name(&settings.keyspace)?;
+    let (_, tables) = reach(settings, &connect::Profiles::new(settings)).await?;
+    Ok(tables == Tables::Current)
+}
+
+/// Connects and looks at the tables. A node that can be connected to and answers no statement is told as soon as one that
+/// does not answer at all.
+async fn reach(settings: &Settings, profiles: &connect::Profiles) -> Result<(Session, Tables), Error> {
+    let begun = Instant::now();
+    let session = connect::connect(settings, profiles).await?;
+    let left = settings.connect_timeout.saturating_sub(begun.elapsed());
+    match timeout(left, Box::pin(migrate::look(&session, settings))).await {
+        Ok(tables) => Ok((session, tables?)),
+        Err(_) => {
+            let (nodes, limit) = (settings.nodes.join(", "), settings.connect_timeout);
+            Err(Error::Setup(format!("no node of {nodes} answers statements within {limit:?}: too few are up, or too busy")))
+        }
+    }
+}
+
+/// Refuses what is no name for a keyspace.
+fn check_name(name: &str) -> Result<(), Error> {
     let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.len() <= 48
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if !is_name {
-        return Err(Error::Setup(format!(
-            "`{name}` is no name for a keyspace: use up to 48 lower-case letters, digits and `_`, a letter first"
-        )));
+    if is_name {
+        return Ok(());
     }
+    Err(Error::Setup(format!(
+        "`{name}` is no name for a keyspace: use up to 48 lower-case letters, digits and `_`, a letter first"
+    )))
+}
+
+/// Like [`open`], with time that tests can move. Time only says what is old enough to be swept.
+pub async fn open_on(settings: Settings, clock: Arc<dyn Clock>) -> Result<Scylla, Error> {
+    check_name(&settings.keyspace)?;
     let profiles = connect::Profiles::new(&settings);
-    let session = connect::connect(&settings, &profiles).await?;
-    let me = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
-    Box::pin(migrate::migrate(&session, &settings, &*clock, &me)).await?;
+    let (session, tables) = reach(&settings, &profiles).await?;
+    if tables == Tables::Current {
+        migrate::agreed(&session, &settings).await?;
+    } else {
+        let me = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
+        Box::pin(migrate::migrate(&session, &settings, &*clock, &me)).await?;
+    }
     let setup = |error: &(dyn std::error::Error + 'static)| {
         Error::Setup(format!("keyspace `{}` cannot be used: {}", settings.keyspace, cql::told(error)))
     };

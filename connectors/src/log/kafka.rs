@@ -15,8 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::select_ok;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -49,6 +51,8 @@ use topics::Known;
 
 /// How long opening may take until it says that no broker answers.
 const OPENING: Duration = Duration::from_secs(8);
+/// How long one try may take meanwhile.
+const STEP: Duration = Duration::from_secs(1);
 /// How long a check may take.
 const CHECK: Duration = Duration::from_secs(4);
 
@@ -110,9 +114,22 @@ impl Kafka {
         let deadline = Instant::now() + OPENING;
         loop {
             let client = self.inner.producer.client();
-            let step = Duration::from_secs(1);
-            let tried = blocking("reach a broker", move || topics::reach(&client, step)).await;
-            let Err(error) = tried else { return Ok(()) };
+            let tried = blocking("reach a broker", move || topics::advertised(&client, STEP)).await;
+            let error = match tried {
+                Ok(found) => match is_one_there(&found).await {
+                    Ok(()) => return Ok(()),
+                    Err(why) if Instant::now() + 2 * STEP >= deadline => {
+                        let (brokers, found) = (&self.inner.settings.brokers, found.join(","));
+                        let why = format!("the brokers at {brokers} say that they are to be found at {found}: {why}");
+                        return Err(failed("open", why));
+                    }
+                    Err(_) => {
+                        tokio::time::sleep(STEP / 4).await;
+                        continue;
+                    }
+                },
+                Err(error) => error,
+            };
             let last = self.inner.producer.client().context().last();
             let is_hopeless = last.as_ref().is_some_and(|(code, _)| {
                 matches!(
@@ -133,6 +150,23 @@ impl Kafka {
             }
         }
     }
+}
+
+/// Whether any of the addresses that brokers name for themselves can be connected to. Clients use these and no others once
+/// they know them, so it is told apart from a broker that does not answer.
+async fn is_one_there(found: &[String]) -> Result<(), String> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let tries = found.iter().map(|address| {
+        Box::pin(async move {
+            match timeout(STEP, TcpStream::connect(address)).await {
+                Ok(connected) => connected.map(drop).map_err(|error| error.to_string()),
+                Err(_) => Err(format!("no answer within {STEP:?}")),
+            }
+        })
+    });
+    select_ok(tries).await.map(drop)
 }
 
 /// Runs what waits for brokers on a thread where it may.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use connectors::clock::SystemClock;
 use connectors::log::kafka::{self, Settings};
 
+use super::broker::Broker;
+
 /// Why the log cannot be opened: the whole chain.
 pub async fn refusal(settings: Settings) -> String {
     let begun = Instant::now();
@@ -34,6 +36,23 @@ async fn nobody_at_the_address() {
 async fn a_name_that_does_not_exist() {
     let said = refusal(Settings::new("no.such.host.invalid:9092")).await;
     assert!(said.contains("no.such.host.invalid:9092") && said.contains("resolve"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brokers_that_name_an_address_where_nobody_is() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // The last of two lines counts.
+    let lines = format!("advertised.listeners=PLAINTEXT://{nobody}");
+    let Some(broker) = Broker::with("an advertised address that is wrong", &lines, &[], &[]) else { return };
+    // Connections are taken before the broker knows enough to answer.
+    let begun = Instant::now();
+    loop {
+        let said = refusal(Settings::new(broker.address())).await;
+        if said.contains(&format!("at {nobody}: ")) && said.contains("refused") {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use connectors::Log;
 use connectors::log::{Error, Retention, TopicSpec};
 
 use super::{open, shared, suite};
-use connectors::log::kafka::Settings;
+use connectors::log::kafka::{self, Settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn differences_are_named_and_retention_is_applied() {
@@ -13,7 +13,8 @@ async fn differences_are_named_and_retention_is_applied() {
     let spec = |partitions, max_age_ms, max_bytes| TopicSpec {
         name: name.clone(),
         partitions,
-        retention: Retention { max_age_ms, max_bytes },
+        retention: Retention { max_age_ms, max_bytes, is_compacted: false },
+        min_in_sync: None,
     };
     let said = async |spec: TopicSpec| -> Vec<String> {
         let found = log.differences(&[spec]).await.unwrap();
@@ -37,6 +38,32 @@ async fn differences_are_named_and_retention_is_applied() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compaction_and_copies_are_as_the_topic_says_and_a_setting_of_the_deployment_goes_first() {
+    let Some(brokers) = super::brokers("compaction of topics") else { return };
+    let log = open(Settings::new(&brokers)).await;
+    let kept = Retention { is_compacted: true, ..Retention::default() };
+    let compacted =
+        TopicSpec { name: suite::fresh("topic"), partitions: 1, retention: kept, min_in_sync: Some(1) };
+    let aged = Retention { max_age_ms: Some(3_600_000), ..kept };
+    let both = TopicSpec { name: suite::fresh("topic"), retention: aged, ..compacted.clone() };
+    log.ensure_topics(&[compacted.clone(), both.clone()]).await.unwrap();
+    assert_eq!(log.differences(&[compacted.clone(), both.clone()]).await.unwrap(), []);
+    // As the broker has it, not as we remember it.
+    let said = async |log: &kafka::Kafka, spec: &TopicSpec| -> Vec<String> {
+        let other = Retention { is_compacted: false, ..spec.retention };
+        let other = TopicSpec { retention: other, min_in_sync: Some(2), ..spec.clone() };
+        let found = log.differences(&[other]).await.unwrap();
+        found.into_iter().map(|one| format!("{} {} {}", one.what, one.found.unwrap(), one.wanted)).collect()
+    };
+    let of = |policy: &str| vec![format!("cleanup.policy {policy} delete"), "min.insync.replicas 1 2".to_owned()];
+    assert_eq!(said(&log, &compacted).await, of("compact"));
+    assert_eq!(said(&log, &both).await, of("compact,delete"));
+    let mut settings = Settings::new(&brokers);
+    settings.properties.insert("min.insync.replicas".into(), "1".into());
+    assert_eq!(said(&open(settings).await, &compacted).await, of("compact")[..1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_are_a_setting() {
     let Some(brokers) = super::brokers("copies of topics") else { return };
     let with = |name: &str, value: &str| {
@@ -44,7 +71,7 @@ async fn copies_are_a_setting() {
         settings.properties.insert(name.into(), value.into());
         settings
     };
-    let spec = TopicSpec { name: suite::fresh("topic"), partitions: 1, retention: Retention::default() };
+    let spec = TopicSpec { name: suite::fresh("topic"), partitions: 1, retention: Retention::default(), min_in_sync: None };
     let one = open(with("min.insync.replicas", "1")).await;
     one.ensure_topics(std::slice::from_ref(&spec)).await.unwrap();
     assert!(one.differences(std::slice::from_ref(&spec)).await.unwrap().is_empty());
@@ -54,6 +81,9 @@ async fn copies_are_a_setting() {
     assert_eq!((found[0].what.as_str(), found[0].wanted.as_str()), ("min.insync.replicas", "2"));
     // One broker cannot hold three copies, and says so.
     let three = open(with("replication.factor", "3")).await;
+    let found = three.differences(std::slice::from_ref(&spec)).await.unwrap();
+    let said: Vec<String> = found.iter().map(|difference| difference.to_string()).collect();
+    assert_eq!(said, [format!("topic `{}`: replication.factor is 1, 3 is wanted", spec.name)]);
     let other = TopicSpec { name: suite::fresh("topic"), ..spec };
     let error = three.ensure_topics(&[other]).await.unwrap_err();
     let why = std::error::Error::source(&error).unwrap().to_string();

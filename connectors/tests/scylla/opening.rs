@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use connectors::Catalog;
 use connectors::catalog::Error;
-use connectors::catalog::scylla::{Settings, open};
+use connectors::catalog::scylla::{Settings, is_made, open};
 use futures::future::join_all;
 
 use crate::catalog::job;
 use crate::in_own_keyspace;
+use crate::proxy::Proxy;
 
 async fn refusal(settings: Settings) -> String {
     let started = Instant::now();
@@ -74,6 +75,37 @@ async fn an_unknown_datacenter_is_named_beside_those_that_are_there() {
         assert!(text.contains("`mars`") && text.contains("datacenter1"), "{text}");
         let there = Settings { local_datacenter: Some("datacenter1".to_owned()), ..open.settings() };
         connectors::catalog::scylla::open(there).await.unwrap().check().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_takes_connections_and_answers_no_statement_is_named_within_ten_seconds() {
+    in_own_keyspace(|space| async move {
+        drop(space.catalog().await);
+        let proxy = Proxy::before(&space.node).await;
+        proxy.swallow("migrations");
+        let address = proxy.address.to_string();
+        let text = refusal(Settings { nodes: vec![address.clone()], ..space.settings() }).await;
+        assert!(text.contains(&address) && text.contains("answers statements"), "{text}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_makes_nothing() {
+    in_own_keyspace(|space| async move {
+        for keyspace in [space.settings().keyspace, "never_made".to_owned()] {
+            let there = Settings { keyspace, ..space.settings() };
+            assert!(!is_made(&there).await.unwrap());
+            assert!(!is_made(&there).await.unwrap(), "it is not made by looking");
+        }
+        drop(space.catalog().await);
+        assert!(is_made(&space.settings()).await.unwrap());
+        space.run("UPDATE KS.migrations SET version = 0 WHERE name = 'tables' IF version > 0").await;
+        assert!(!is_made(&space.settings()).await.unwrap(), "tables of an older program are changed when they are opened");
+        space.run("UPDATE KS.migrations SET version = 99 WHERE name = 'tables' IF version = 0").await;
+        assert!(is_made(&space.settings()).await.is_err());
     })
     .await;
 }

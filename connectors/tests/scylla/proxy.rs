@@ -39,6 +39,8 @@ struct State {
     countdown: AtomicI64,
     how: std::sync::Mutex<Cut>,
     was_cut: AtomicBool,
+    /// Requests that hold these bytes never reach the node.
+    swallowed: std::sync::OnceLock<&'static str>,
     away: watch::Sender<bool>,
 }
 
@@ -51,6 +53,7 @@ impl Proxy {
             countdown: AtomicI64::new(-1),
             how: std::sync::Mutex::new(Cut::Lost),
             was_cut: AtomicBool::new(false),
+            swallowed: std::sync::OnceLock::new(),
             away: watch::Sender::new(false),
         });
         let shared = Arc::clone(&state);
@@ -73,6 +76,11 @@ impl Proxy {
     pub fn settle(&self) -> bool {
         self.state.countdown.store(-1, Ordering::SeqCst);
         self.state.was_cut.load(Ordering::SeqCst)
+    }
+
+    /// Requests that hold `text` get no answer from now on; the connection stays.
+    pub fn swallow(&self, text: &'static str) {
+        self.state.swallowed.set(text).unwrap();
     }
 
     /// Breaks every connection and lets none through, or lets them through again.
@@ -118,6 +126,11 @@ async fn requests(state: &State, mut client: OwnedReadHalf, mut node: OwnedWrite
         frame.resize(HEADER + usize::try_from(length).unwrap(), 0);
         if client.read_exact(&mut frame[HEADER..]).await.is_err() {
             return;
+        }
+        let is_swallowed =
+            |text: &&str| frame.windows(text.len()).any(|bytes| bytes.eq_ignore_ascii_case(text.as_bytes()));
+        if state.swallowed.get().is_some_and(|text| is_swallowed(&text)) {
+            continue;
         }
         let cut = frame[OPCODE] == EXECUTE && state.countdown.fetch_sub(1, Ordering::SeqCst) == 0;
         if !cut {

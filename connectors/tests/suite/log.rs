@@ -20,7 +20,7 @@ pub fn fresh(what: &str) -> String {
 
 pub async fn topic(log: &dyn Log, partitions: u32) -> String {
     let name = fresh("topic");
-    let spec = TopicSpec { name: name.clone(), partitions, retention: Retention::default() };
+    let spec = TopicSpec { name: name.clone(), partitions, retention: Retention::default(), min_in_sync: None };
     log.ensure_topics(&[spec]).await.unwrap();
     name
 }
@@ -107,7 +107,7 @@ pub async fn unknown_topics_and_other_partitions_are_refused(log: Arc<dyn Log>) 
     assert!(refused(log.join("group", &[&name]).await.err()));
     assert!(refused(log.tail(&[&name], From::Beginning).await.err()));
     let topic = topic(&*log, 2).await;
-    let spec = TopicSpec { name: topic.clone(), partitions: 2, retention: Retention::default() };
+    let spec = TopicSpec { name: topic.clone(), partitions: 2, retention: Retention::default(), min_in_sync: None };
     log.ensure_topics(std::slice::from_ref(&spec)).await.unwrap();
     let other = log.ensure_topics(&[TopicSpec { partitions: 3, ..spec.clone() }]).await.unwrap_err();
     assert!(matches!(other, Error::Partitions { found: 2, wanted: 3, .. }), "{other:?}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use connectors::clock::SystemClock;
-use connectors::open::{self, BlobsAt, CatalogAt, LogAt};
+use connectors::open::{self, BlobsAt, LogAt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -17,6 +17,8 @@ use super::{roles, show};
 use crate::config::{Config, size};
 use crate::media::library;
 use crate::stage::chain;
+
+mod topics;
 
 /// A moment that any sane clock has passed: 2026-01-01.
 const BUILT_AFTER_S: u64 = 1_767_225_600;
@@ -258,24 +260,31 @@ async fn running_health(listen: SocketAddr) -> Option<Value> {
 /// A running server is asked; else each door is opened.
 async fn doors(config: &Config, running: Option<&Value>) -> Vec<Finding> {
     if let Some(health) = running {
-        return door_findings(&health["doors"], "says the server that runs here");
+        let mut found = door_findings(&health["doors"], "says the server that runs here");
+        found.extend(topics::on_the_brokers(&config.doors()).await);
+        return found;
     }
     let wanted = config.doors();
     // What is not there yet is made on the first start, not by the doctor.
-    let is_new = !config.data.is_dir();
-    let on_first_start = |check| Finding::ok(check, "embedded; it is made on the first start");
+    let on_first_start = |check, at: String| Finding::ok(check, format!("{at}; it is made on the first start"));
     let log = async {
-        if is_new && wanted.log == LogAt::Embedded {
-            return on_first_start("log");
+        if !open::is_log_made(&wanted) {
+            return vec![on_first_start("log", wanted.log_at())];
         }
         match open::log(&wanted, Arc::new(SystemClock)).await {
-            Ok(log) => checked("log", wanted.log_at(), log.check().await),
-            Err(error) => closed("log", &error),
+            Ok(log) => {
+                let found = checked("log", wanted.log_at(), log.check().await);
+                let topics = if wanted.log == LogAt::Embedded { None } else { topics::compared(&*log).await };
+                [found].into_iter().chain(topics).collect()
+            }
+            Err(error) => vec![closed("log", &error)],
         }
     };
     let catalog = async {
-        if is_new && wanted.catalog == CatalogAt::Embedded {
-            return on_first_start("catalog");
+        match open::is_catalog_made(&wanted).await {
+            Ok(true) => {}
+            Ok(false) => return on_first_start("catalog", wanted.catalog_at()),
+            Err(error) => return closed("catalog", &error),
         }
         match open::catalog(&wanted).await {
             Ok(catalog) => checked("catalog", wanted.catalog_at(), catalog.check().await),
@@ -284,15 +293,15 @@ async fn doors(config: &Config, running: Option<&Value>) -> Vec<Finding> {
     };
     let blobs = async {
         if matches!(&wanted.blobs, BlobsAt::Folder(folder) if !folder.is_dir()) {
-            return Finding::ok("blobs", format!("{}; it is made on the first start", wanted.blobs_at()));
+            return on_first_start("blobs", wanted.blobs_at());
         }
-        match open::blobs(&wanted).await {
+        match open::blobs_alone(&wanted).await {
             Ok(blobs) => checked("blobs", wanted.blobs_at(), blobs.check().await),
             Err(error) => closed("blobs", &error),
         }
     };
     let (log, catalog, blobs) = tokio::join!(log, catalog, blobs);
-    vec![log, catalog, blobs]
+    log.into_iter().chain([catalog, blobs]).collect()
 }
 
 fn checked<E: std::error::Error>(check: &'static str, at: String, answer: Result<(), E>) -> Finding {

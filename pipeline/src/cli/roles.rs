@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::clock::SystemClock;
+use connectors::log::TopicSpec;
 use connectors::open::{CatalogAt, LogAt};
 use connectors::{Doors, Log, open};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::clients::Clients;
 use super::failure::Failure;
 use super::{machine, show};
 use crate::config::Config;
@@ -82,6 +84,11 @@ impl Stages {
             })?,
         };
         Ok(Self { all, here })
+    }
+
+    /// The topics of all stages, also of those that run elsewhere.
+    pub fn topics(&self) -> Vec<TopicSpec> {
+        topology::topics(&self.all)
     }
 }
 
@@ -199,10 +206,11 @@ impl Roles {
             let known = stages.all.iter().map(|stage| KnownStage::of(stage.as_ref())).collect();
             roles.start_edge(doors.clone(), listener, known);
         }
-        let data = roles.config.data.clone();
+        let (data, log, clients) = (roles.config.data.clone(), Arc::clone(&doors.log), Clients::default());
         let ops = ops::Ops {
             metrics: Box::new(move || {
                 machine::sample(&data);
+                clients.sample(&log.statistics());
                 metrics.render()
             }),
             // An edge can play with the blob store alone; work needs every door.
@@ -326,7 +334,7 @@ impl Roles {
 
 /// Makes the topics of all stages, also of those that run elsewhere: whoever comes first makes them.
 async fn make_topics(doors: &Doors, stages: &Stages) -> Result<(), Failure> {
-    let topics = topology::topics(&stages.all);
+    let topics = stages.topics();
     within(TOPICS_PATIENCE, doors.log.ensure_topics(&topics)).await.map_err(|why| {
         let advice =
             "use the data folder or the Kafka cluster with the release that made it; `streamforge doctor` says more";

@@ -143,7 +143,12 @@ pub async fn make_topics(log: &dyn log::Log) {
         .map(|topic| TopicSpec {
             name: topic.name.clone(),
             partitions: topic.partitions,
-            retention: log::Retention { max_age_ms: topic.retention.max_age_ms, max_bytes: topic.retention.max_bytes },
+            retention: log::Retention {
+                max_age_ms: topic.retention.max_age_ms,
+                max_bytes: topic.retention.max_bytes,
+                is_compacted: topic.retention.is_compacted,
+            },
+            min_in_sync: topic.min_in_sync,
         })
         .collect();
     log.ensure_topics(&specs).await.unwrap();

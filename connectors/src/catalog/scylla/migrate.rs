@@ -34,6 +34,41 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(120);
 const TRIES: u32 = 5;
 
+/// What is there of keyspace and tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tables {
+    /// Nothing, or tables of an older program.
+    ToBeMade,
+    /// All that this program wants.
+    Current,
+}
+
+/// Looks at keyspace and tables and changes nothing. What a node answers at once takes one short request, or two.
+pub(super) async fn look(session: &Session, settings: &Settings) -> Result<Tables, Error> {
+    let known = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'migrations'";
+    let asked = session.query_unpaged(statement(settings, known), (settings.keyspace.as_str(),));
+    let found = asked.await.map_err(|error| refused(settings, &error))?;
+    let found = found.into_rows_result().map_err(|error| setup(settings, &told(&error)))?;
+    if found.rows_num() == 0 {
+        return Ok(Tables::ToBeMade);
+    }
+    let Some((version, ..)) = state(session, settings).await? else { return Ok(Tables::ToBeMade) };
+    let missing = migrations_after(settings, version)?;
+    Ok(if missing.is_empty() { Tables::Current } else { Tables::ToBeMade })
+}
+
+/// What is to be done to tables of `version`; refuses those that a newer program has made.
+fn migrations_after(settings: &Settings, version: i32) -> Result<&'static [&'static str], Error> {
+    MIGRATIONS.get(usize::try_from(version).unwrap_or(0)..).ok_or_else(|| {
+        Error::Setup(format!(
+            "keyspace `{}` has tables of version {version}, and this program knows versions up to {}: \
+             run a newer one",
+            settings.keyspace,
+            MIGRATIONS.len()
+        ))
+    })
+}
+
 /// Makes what is missing and answers when keyspace and tables are as this program wants them.
 pub(super) async fn migrate(session: &Session, settings: &Settings, clock: &dyn Clock, me: &str) -> Result<(), Error> {
     make_keyspace(session, settings).await?;
@@ -47,17 +82,9 @@ pub(super) async fn migrate(session: &Session, settings: &Settings, clock: &dyn 
     .await?;
     let started = Instant::now();
     loop {
-        let (version, holder, ends_at) = state(session, settings).await?;
-        let done = usize::try_from(version).unwrap_or(0);
-        if done > MIGRATIONS.len() {
-            return Err(Error::Setup(format!(
-                "keyspace `{}` has tables of version {version}, and this program knows versions up to {}: \
-                 run a newer one",
-                settings.keyspace,
-                MIGRATIONS.len()
-            )));
-        }
-        let Some(next) = MIGRATIONS.get(done) else { break };
+        let (version, holder, ends_at) =
+            state(session, settings).await?.ok_or_else(|| setup(settings, "its table of migrations is empty"))?;
+        let Some(next) = migrations_after(settings, version)?.first() else { break };
         if started.elapsed() > PATIENCE {
             return Err(Error::Setup(format!(
                 "keyspace `{}` is being changed by `{holder}`, and that does not end",
@@ -95,18 +122,22 @@ pub(super) async fn migrate(session: &Session, settings: &Settings, clock: &dyn 
         )
         .await?;
     }
-    // Another node may not have heard of the tables that somebody has just made.
+    agreed(session, settings).await
+}
+
+/// Waits until all nodes have heard of the tables that somebody has just made.
+pub(super) async fn agreed(session: &Session, settings: &Settings) -> Result<(), Error> {
     session.await_schema_agreement().await.map(drop).map_err(|error| setup(settings, &told(&error)))
 }
 
-async fn state(session: &Session, settings: &Settings) -> Result<(i32, String, i64), Error> {
+async fn state(session: &Session, settings: &Settings) -> Result<Option<(i32, String, i64)>, Error> {
     let text = "SELECT version, holder, ends_at FROM streamforge.migrations WHERE name = ?";
     let mut statement = statement(settings, text);
     statement.set_consistency(Consistency::Serial);
     statement.set_is_idempotent(true);
     let answer = session.query_unpaged(statement, (ROW,)).await.map_err(|error| setup(settings, &told(&error)))?;
     let rows = answer.into_rows_result().map_err(|error| setup(settings, &told(&error)))?;
-    rows.single_row().map_err(|error| setup(settings, &told(&error)))
+    rows.maybe_first_row().map_err(|error| setup(settings, &told(&error)))
 }
 
 /// The statements of a migration: comments are lines, statements end with a semicolon.

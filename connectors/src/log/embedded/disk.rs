@@ -24,6 +24,8 @@ pub(super) struct TopicRow {
     pub(super) partitions: u32,
     pub(super) max_age_ms: Option<i64>,
     pub(super) max_bytes: Option<u64>,
+    #[serde(default)]
+    pub(super) is_compacted: bool,
 }
 
 impl TopicRow {
@@ -33,11 +35,13 @@ impl TopicRow {
             partitions: topic.partitions,
             max_age_ms: topic.retention.max_age_ms,
             max_bytes: topic.retention.max_bytes,
+            is_compacted: topic.retention.is_compacted,
         }
     }
 
     fn named(self, name: &str) -> Topic {
-        let retention = Retention { max_age_ms: self.max_age_ms, max_bytes: self.max_bytes };
+        let Self { max_age_ms, max_bytes, is_compacted, .. } = self;
+        let retention = Retention { max_age_ms, max_bytes, is_compacted };
         Topic { id: self.id, name: name.to_owned(), partitions: self.partitions, retention }
     }
 }

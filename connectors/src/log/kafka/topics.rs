@@ -10,6 +10,7 @@ use rdkafka::admin::{
 };
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataBroker;
 use rdkafka::producer::Producer as _;
 use tokio::time::{Instant, sleep};
 
@@ -17,11 +18,14 @@ use super::client::{Context, failed};
 use super::producer::Client;
 use super::settings::{MAX_RECORD_BYTES, MIN_IN_SYNC, REPLICATION_FACTOR};
 use super::{Inner, blocking, offsets};
-use crate::log::{Difference, Error, TopicPartition, TopicSpec};
+use crate::log::{Difference, Error, Retention, TopicPartition, TopicSpec};
 use crate::store::locked;
 
 const RETENTION_MS: &str = "retention.ms";
 const RETENTION_BYTES: &str = "retention.bytes";
+
+/// A name that no topic has: the answer is short, and nobody is asked for a list of everything.
+const NOBODYS: &str = "streamforge.check";
 
 /// One request about topics.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,6 +54,8 @@ impl Known {
 struct Seen {
     partitions: u32,
     has_leaders: bool,
+    /// Copies of the partition that has the fewest.
+    copies: usize,
 }
 
 /// Asks the brokers about one topic; nothing: it does not exist.
@@ -61,13 +67,14 @@ fn see(client: &Client, topic: &str, patience: Duration) -> Result<Option<Seen>,
         return match code {
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Ok(None),
             // New, and no leader yet.
-            RDKafkaErrorCode::LeaderNotAvailable => Ok(Some(Seen { partitions: 0, has_leaders: false })),
+            RDKafkaErrorCode::LeaderNotAvailable => Ok(Some(Seen { partitions: 0, has_leaders: false, copies: 0 })),
             code => Err(KafkaError::MetadataFetch(code)),
         };
     }
     let partitions = u32::try_from(found.partitions().len()).unwrap_or(u32::MAX);
     let has_leaders = partitions > 0 && found.partitions().iter().all(|partition| partition.leader() >= 0);
-    Ok(Some(Seen { partitions, has_leaders }))
+    let copies = found.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
+    Ok(Some(Seen { partitions, has_leaders, copies }))
 }
 
 impl Inner {
@@ -159,17 +166,24 @@ impl Inner {
     fn wanted(&self, spec: &TopicSpec) -> Vec<(&'static str, String)> {
         let age = spec.retention.max_age_ms.unwrap_or(-1).to_string();
         let bytes = spec.retention.max_bytes.map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
+        let Retention { max_age_ms, max_bytes, is_compacted } = spec.retention;
+        let policy = match is_compacted {
+            false => "delete",
+            true if max_age_ms.is_none() && max_bytes.is_none() => "compact",
+            true => "compact,delete",
+        };
         let mut wanted = vec![
-            // Never compacted: a key is a job, and a job has several events in some topics.
-            ("cleanup.policy", "delete".to_owned()),
+            ("cleanup.policy", policy.to_owned()),
             (RETENTION_MS, age),
             (RETENTION_BYTES, bytes),
             // Brokers stamp records as they arrive, so that times ascend whoever writes.
             ("message.timestamp.type", "LogAppendTime".to_owned()),
             ("max.message.bytes", MAX_RECORD_BYTES.to_string()),
         ];
-        if let Some(copies) = self.settings.for_topics(MIN_IN_SYNC) {
-            wanted.push((MIN_IN_SYNC, copies.to_owned()));
+        // How many copies there are is the deployment's to say, so its word on how many must be up goes first.
+        let copies = self.settings.for_topics(MIN_IN_SYNC).map(str::to_owned);
+        if let Some(copies) = copies.or_else(|| spec.min_in_sync.map(|copies| copies.to_string())) {
+            wanted.push((MIN_IN_SYNC, copies));
         }
         wanted
     }
@@ -207,7 +221,7 @@ impl Inner {
     pub(super) async fn differences(&self, topics: &[TopicSpec]) -> Result<Vec<Difference>, Error> {
         let (mut differences, mut there) = (Vec::new(), Vec::new());
         for spec in topics {
-            let found = self.see(&spec.name).await?.map(|seen| seen.partitions);
+            let found = self.see(&spec.name).await?;
             let of = |what: &str, found: Option<String>, wanted: &str| Difference {
                 topic: spec.name.clone(),
                 what: what.to_owned(),
@@ -217,8 +231,14 @@ impl Inner {
             match found {
                 None => differences.push(of("topic", None, "there")),
                 Some(found) => {
-                    if found != spec.partitions {
-                        differences.push(of("partitions", Some(found.to_string()), &spec.partitions.to_string()));
+                    if found.partitions != spec.partitions {
+                        let found = found.partitions.to_string();
+                        differences.push(of("partitions", Some(found), &spec.partitions.to_string()));
+                    }
+                    // Without a setting the brokers' own default is as good as any other number.
+                    let copies = self.settings.for_topics(REPLICATION_FACTOR);
+                    if let Some(wanted) = copies.filter(|wanted| wanted.parse() != Ok(found.copies)) {
+                        differences.push(of(REPLICATION_FACTOR, Some(found.copies.to_string()), wanted));
                     }
                     there.push(spec);
                 }
@@ -335,10 +355,24 @@ fn patient() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
 }
 
+/// Where the brokers say that they are, as `host:port`; nothing where that is not told.
+pub(super) fn advertised(client: &Client, patience: Duration) -> Result<Vec<String>, KafkaError> {
+    match client.client().fetch_metadata(Some(NOBODYS), patience) {
+        Ok(found) => {
+            let address = |broker: &MetadataBroker| match broker.host() {
+                host if host.contains(':') => format!("[{host}]:{}", broker.port()),
+                host => format!("{host}:{}", broker.port()),
+            };
+            Ok(found.brokers().iter().map(address).collect())
+        }
+        Err(error) if super::client::is_unknown_topic(&error) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Answers once the brokers answer, or says why they do not.
 pub(super) fn reach(client: &Client, patience: Duration) -> Result<(), KafkaError> {
-    // A name that no topic can have: the answer is short, and nobody is asked for a list of everything.
-    match client.client().fetch_metadata(Some("streamforge.check"), patience) {
+    match client.client().fetch_metadata(Some(NOBODYS), patience) {
         Ok(_) => Ok(()),
         Err(error) if super::client::is_unknown_topic(&error) => Ok(()),
         Err(error) => Err(error),
