@@ -9,6 +9,7 @@
 //! - [`show`]: text for people; [`machine`]: memory and disk; [`journal`]: log lines; [`failure`]: how commands end
 
 pub mod client;
+mod clients;
 pub mod dlq;
 pub mod doctor;
 pub mod failure;

@@ -56,6 +56,26 @@ pub const DISK_FREE: &str = "streamforge_disk_free_bytes";
 pub const DISK_SIZE: &str = "streamforge_disk_size_bytes";
 /// Memory of this process without its children.
 pub const MEMORY: &str = "streamforge_memory_bytes";
+/// Brokers of Kafka that clients of this process are connected to, by `client`.
+pub const KAFKA_BROKERS: &str = "streamforge_kafka_brokers";
+/// Time until the slowest broker of Kafka answers, by `client` and `quantile`.
+pub const KAFKA_SECONDS: &str = "streamforge_kafka_latency_seconds";
+/// Records that wait in a client of Kafka, to be written or read ahead, by `client`.
+pub const KAFKA_WAITING: &str = "streamforge_kafka_waiting_events";
+/// Their bytes, by `client`.
+pub const KAFKA_WAITING_BYTES: &str = "streamforge_kafka_waiting_bytes";
+/// Partitions that are a member's own, by `client`.
+pub const KAFKA_PARTITIONS: &str = "streamforge_kafka_partitions";
+/// Bytes sent to brokers of Kafka, by `client`.
+pub const KAFKA_SENT: &str = "streamforge_kafka_sent_bytes_total";
+/// Bytes received from brokers of Kafka, by `client`.
+pub const KAFKA_RECEIVED: &str = "streamforge_kafka_received_bytes_total";
+/// Requests to brokers of Kafka that failed or came too late, by `client`.
+pub const KAFKA_FAILURES: &str = "streamforge_kafka_failures_total";
+/// Connections to brokers of Kafka that ended, by `client`.
+pub const KAFKA_DISCONNECTS: &str = "streamforge_kafka_disconnects_total";
+/// How often a group of Kafka gave or took partitions, by `client`.
+pub const KAFKA_REBALANCES: &str = "streamforge_kafka_rebalances_total";
 /// Always 1, with the `version` of the program.
 pub const BUILD_INFO: &str = "streamforge_build_info";
 /// Everything in the blob store.
@@ -156,6 +176,16 @@ fn describe() {
     describe_gauge!(DISK_FREE, Unit::Bytes, "Free on the disk of the data folder");
     describe_gauge!(DISK_SIZE, Unit::Bytes, "Size of the disk of the data folder");
     describe_gauge!(MEMORY, Unit::Bytes, "Memory of this process without its children");
+    describe_gauge!(KAFKA_BROKERS, "Brokers of Kafka that a client is connected to");
+    describe_gauge!(KAFKA_SECONDS, Unit::Seconds, "Time until the slowest broker of Kafka answers");
+    describe_gauge!(KAFKA_WAITING, "Records that wait in a client of Kafka, to be written or read ahead");
+    describe_gauge!(KAFKA_WAITING_BYTES, Unit::Bytes, "Bytes that wait in a client of Kafka");
+    describe_gauge!(KAFKA_PARTITIONS, "Partitions that are a member's own");
+    describe_counter!(KAFKA_SENT, Unit::Bytes, "Bytes sent to brokers of Kafka");
+    describe_counter!(KAFKA_RECEIVED, Unit::Bytes, "Bytes received from brokers of Kafka");
+    describe_counter!(KAFKA_FAILURES, "Requests to brokers of Kafka that failed or came too late");
+    describe_counter!(KAFKA_DISCONNECTS, "Connections to brokers of Kafka that ended");
+    describe_counter!(KAFKA_REBALANCES, "How often a group of Kafka gave or took partitions");
     describe_gauge!(BUILD_INFO, "Always 1, with the version of the program");
     describe_gauge!(STORAGE_BYTES, Unit::Bytes, "Everything in the blob store");
     describe_counter!(CHUNKS_ENCODED, "Chunks encoded, by kind");
@@ -280,6 +310,51 @@ pub fn disk(free: u64, size: u64) {
 /// Bytes of this process in memory.
 pub fn memory(bytes: u64) {
     gauge!(MEMORY).set(bytes as f64);
+}
+
+/// How the Kafka clients of one role stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KafkaClient {
+    /// Brokers that the one with the fewest is connected to.
+    pub brokers: u64,
+    /// Half of the slowest broker's answers took at most so long.
+    pub latency_p50: Duration,
+    /// 99 of 100 of its answers took at most so long.
+    pub latency_p99: Duration,
+    /// Records that wait, to be written or read ahead.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// Partitions that are their own.
+    pub partitions: u64,
+    /// Bytes sent since the last time.
+    pub sent: u64,
+    /// Bytes received since the last time.
+    pub received: u64,
+    /// Requests that failed or came too late since the last time.
+    pub failures: u64,
+    /// Connections that ended since the last time.
+    pub disconnects: u64,
+    /// Rebalances since the last time.
+    pub rebalances: u64,
+}
+
+/// The Kafka clients of one role.
+pub fn kafka_client(client: &str, now: KafkaClient) {
+    let gauge = |name, value: f64| gauge!(name, "client" => client.to_owned()).set(value);
+    let count = |name, more: u64| counter!(name, "client" => client.to_owned()).increment(more);
+    for (quantile, took) in [("0.5", now.latency_p50), ("0.99", now.latency_p99)] {
+        gauge!(KAFKA_SECONDS, "client" => client.to_owned(), "quantile" => quantile).set(took.as_secs_f64());
+    }
+    gauge(KAFKA_BROKERS, now.brokers as f64);
+    gauge(KAFKA_WAITING, now.waiting as f64);
+    gauge(KAFKA_WAITING_BYTES, now.waiting_bytes as f64);
+    gauge(KAFKA_PARTITIONS, now.partitions as f64);
+    count(KAFKA_SENT, now.sent);
+    count(KAFKA_RECEIVED, now.received);
+    count(KAFKA_FAILURES, now.failures);
+    count(KAFKA_DISCONNECTS, now.disconnects);
+    count(KAFKA_REBALANCES, now.rebalances);
 }
 
 /// Whether a stage said that it cannot go on.

@@ -36,7 +36,7 @@ impl Ticker {
     }
 
     pub(super) fn put(&self, statistics: &Statistics) {
-        locked(&self.board.clients).insert(self.id, condense(&self.role, statistics));
+        locked(&self.board.clients).insert(self.id, condense(self.id, &self.role, statistics));
     }
 }
 
@@ -46,7 +46,7 @@ impl Drop for Ticker {
     }
 }
 
-fn condense(role: &str, all: &Statistics) -> ClientStatistics {
+fn condense(id: u64, role: &str, all: &Statistics) -> ClientStatistics {
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     // Those that were configured are connections to find the others, and the group's is one of these again.
     let brokers: Vec<_> = all.brokers.values().filter(|broker| broker.source == "learned").collect();
@@ -57,6 +57,7 @@ fn condense(role: &str, all: &Statistics) -> ClientStatistics {
     let read_ahead: i64 = partitions().map(|partition| partition.fetchq_cnt).sum();
     let read_ahead_bytes: u64 = partitions().map(|partition| partition.fetchq_size).sum();
     ClientStatistics {
+        id,
         role: role.to_owned(),
         brokers_up: brokers.iter().filter(|broker| broker.state == "UP").count() as u64,
         brokers_known: brokers.len() as u64,
