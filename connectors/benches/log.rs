@@ -32,8 +32,12 @@ fn main() -> Outcome<()> {
         std::fs::create_dir(&folder)?;
         plain.push(plain_redb(&folder)?);
         let log: Arc<dyn Log> = Arc::new(Embedded::open(&folder.join("log.redb"), Arc::new(SystemClock))?);
-        let spec =
-            |name: &str| TopicSpec { name: name.into(), partitions: PARTITIONS, retention: Retention::default(), min_in_sync: None };
+        let spec = |name: &str| TopicSpec {
+            name: name.into(),
+            partitions: PARTITIONS,
+            retention: Retention::default(),
+            min_in_sync: None,
+        };
         runtime.block_on(log.ensure_topics(&[spec("bench"), spec("hop")]))?;
         one.push(runtime.block_on(appends(&log, 1))?);
         few.push(runtime.block_on(appends(&log, 16))?);

@@ -344,8 +344,13 @@ async fn open_catalog(wanted: &Wanted) -> Result<Arc<dyn Catalog>, Why> {
 }
 
 fn cluster_settings(at: &Cluster) -> cluster::Settings {
-    let (user, password) = (at.user.clone(), at.password.clone());
-    cluster::Settings { user, password, ..cluster::Settings::new(at.nodes.clone(), &at.keyspace) }
+    cluster::Settings {
+        user: at.user.clone(),
+        password: at.password.clone(),
+        replication: at.replication,
+        local_datacenter: at.datacenter.clone(),
+        ..cluster::Settings::new(at.nodes.clone(), &at.keyspace)
+    }
 }
 
 async fn open_blobs(wanted: &Wanted) -> Result<Blobs, Why> {

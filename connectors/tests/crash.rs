@@ -36,7 +36,8 @@ fn say(line: String) {
 async fn victim() {
     let (Ok(folder), Ok(round)) = (std::env::var(FOLDER), std::env::var(ROUND)) else { return };
     let log = Arc::new(open(Path::new(&folder)));
-    let spec = TopicSpec { name: "t".into(), partitions: PARTITIONS, retention: Retention::default(), min_in_sync: None };
+    let spec =
+        TopicSpec { name: "t".into(), partitions: PARTITIONS, retention: Retention::default(), min_in_sync: None };
     log.ensure_topics(&[spec]).await.unwrap();
     say("open".into());
     for writer in 0..WRITERS {
@@ -131,7 +132,8 @@ async fn acknowledged_records_survive_kills() {
         let life = Duration::from_micros(random.random_range(0..100_000));
         live_and_die(folder.path(), round, life, &mut heard);
         let log = open(folder.path());
-        let spec = TopicSpec { name: "t".into(), partitions: PARTITIONS, retention: Retention::default(), min_in_sync: None };
+        let spec =
+            TopicSpec { name: "t".into(), partitions: PARTITIONS, retention: Retention::default(), min_in_sync: None };
         log.ensure_topics(&[spec]).await.unwrap();
         for partition in 0..PARTITIONS {
             let at = TopicPartition { topic: "t".into(), partition };

@@ -22,7 +22,12 @@ use log::{append, at, gained, record, records, texts};
 const NOW: i64 = 1_700_000_000_000;
 
 fn spec(name: &str, partitions: u32, max_age_ms: Option<i64>, max_bytes: Option<u64>) -> TopicSpec {
-    TopicSpec { name: name.into(), partitions, retention: Retention { max_age_ms, max_bytes, is_compacted: false }, min_in_sync: None }
+    TopicSpec {
+        name: name.into(),
+        partitions,
+        retention: Retention { max_age_ms, max_bytes, is_compacted: false },
+        min_in_sync: None,
+    }
 }
 
 fn open(folder: &Path, clock: &Arc<ManualClock>) -> Embedded {

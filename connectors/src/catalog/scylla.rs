@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
-use scylla::client::session::Session;
 use schemas::JobId;
 use schemas::event::ChunkTranscoded;
 use schemas::job::{JobRow, State};
+use scylla::client::session::Session;
 use tokio::time::{Instant, timeout};
 
 use crate::catalog::{
@@ -30,8 +30,8 @@ mod migrate;
 mod statements;
 
 use cql::{Cql, failed};
-use migrate::Tables;
 use days::{Direction, REMOVALS, UPLOADS, day, day_of};
+use migrate::Tables;
 
 /// How long an answer may take before a request counts as failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -130,7 +130,9 @@ async fn reach(settings: &Settings, profiles: &connect::Profiles) -> Result<(Ses
         Ok(tables) => Ok((session, tables?)),
         Err(_) => {
             let (nodes, limit) = (settings.nodes.join(", "), settings.connect_timeout);
-            Err(Error::Setup(format!("no node of {nodes} answers statements within {limit:?}: too few are up, or too busy")))
+            Err(Error::Setup(format!(
+                "no node of {nodes} answers statements within {limit:?}: too few are up, or too busy"
+            )))
         }
     }
 }

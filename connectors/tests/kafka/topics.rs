@@ -42,8 +42,7 @@ async fn compaction_and_copies_are_as_the_topic_says_and_a_setting_of_the_deploy
     let Some(brokers) = super::brokers("compaction of topics") else { return };
     let log = open(Settings::new(&brokers)).await;
     let kept = Retention { is_compacted: true, ..Retention::default() };
-    let compacted =
-        TopicSpec { name: suite::fresh("topic"), partitions: 1, retention: kept, min_in_sync: Some(1) };
+    let compacted = TopicSpec { name: suite::fresh("topic"), partitions: 1, retention: kept, min_in_sync: Some(1) };
     let aged = Retention { max_age_ms: Some(3_600_000), ..kept };
     let both = TopicSpec { name: suite::fresh("topic"), retention: aged, ..compacted.clone() };
     log.ensure_topics(&[compacted.clone(), both.clone()]).await.unwrap();
@@ -71,7 +70,8 @@ async fn copies_are_a_setting() {
         settings.properties.insert(name.into(), value.into());
         settings
     };
-    let spec = TopicSpec { name: suite::fresh("topic"), partitions: 1, retention: Retention::default(), min_in_sync: None };
+    let spec =
+        TopicSpec { name: suite::fresh("topic"), partitions: 1, retention: Retention::default(), min_in_sync: None };
     let one = open(with("min.insync.replicas", "1")).await;
     one.ensure_topics(std::slice::from_ref(&spec)).await.unwrap();
     assert!(one.differences(std::slice::from_ref(&spec)).await.unwrap().is_empty());

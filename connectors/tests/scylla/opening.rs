@@ -103,7 +103,10 @@ async fn looking_makes_nothing() {
         drop(space.catalog().await);
         assert!(is_made(&space.settings()).await.unwrap());
         space.run("UPDATE KS.migrations SET version = 0 WHERE name = 'tables' IF version > 0").await;
-        assert!(!is_made(&space.settings()).await.unwrap(), "tables of an older program are changed when they are opened");
+        assert!(
+            !is_made(&space.settings()).await.unwrap(),
+            "tables of an older program are changed when they are opened"
+        );
         space.run("UPDATE KS.migrations SET version = 99 WHERE name = 'tables' IF version = 0").await;
         assert!(is_made(&space.settings()).await.is_err());
     })

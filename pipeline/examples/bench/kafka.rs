@@ -51,8 +51,12 @@ pub async fn door(brokers: &str, prefix: &str) -> Outcome<Arc<dyn Log>> {
     let log = kafka::open(KafkaSettings::new(brokers), Arc::new(SystemClock)).await?;
     let log: Arc<dyn Log> = Arc::new(Prefixed::new(Arc::new(log), prefix));
     let letters = topic::dead_letters("noop");
-    let spec =
-        |name: &str, partitions| TopicSpec { name: name.to_owned(), partitions, retention: Retention::default(), min_in_sync: None };
+    let spec = |name: &str, partitions| TopicSpec {
+        name: name.to_owned(),
+        partitions,
+        retention: Retention::default(),
+        min_in_sync: None,
+    };
     let mut specs: Vec<TopicSpec> =
         topic::all().iter().chain([&letters]).map(|topic| spec(&topic.name, topic.partitions)).collect();
     specs.push(spec("bare.in", 8));

@@ -70,7 +70,14 @@ mod tests {
     use super::*;
 
     fn client(id: u64, role: &str, sent_bytes: u64, brokers_up: u64) -> ClientStatistics {
-        ClientStatistics { id, role: role.to_owned(), sent_bytes, brokers_up, assigned: 2, ..ClientStatistics::default() }
+        ClientStatistics {
+            id,
+            role: role.to_owned(),
+            sent_bytes,
+            brokers_up,
+            assigned: 2,
+            ..ClientStatistics::default()
+        }
     }
 
     #[test]

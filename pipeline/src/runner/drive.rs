@@ -401,8 +401,14 @@ pub(super) async fn bury_unreadable(
     error: String,
 ) {
     let (stage, at) = (station.name(), &record.at);
-    tracing::error!(stage, topic = at.topic, partition = at.partition, offset = record.offset, error,
-        "the event cannot be read: it is a dead letter");
+    tracing::error!(
+        stage,
+        topic = at.topic,
+        partition = at.partition,
+        offset = record.offset,
+        error,
+        "the event cannot be read: it is a dead letter"
+    );
     let spread = u64::from(at.partition);
     let letter = dead_letter::letter(&record, stage, "undecodable", &error, 0, spread);
     let stops = Stops::new(&assignment, &shared.hard, None);
