@@ -37,7 +37,7 @@ pub mod worker;
 /// Name of the recipe: changes whenever the same input would give other bytes.
 ///
 /// `aacfp`: the AAC encoder computes in floating point, so its bytes may differ between kinds of processors.
-pub const RECIPE: &str = "h264-veryfast-crf23-gop2-aacfp-v1";
+pub const RECIPE: &str = "h264-veryfast-crf23-gop2-aacfp-v2";
 
 /// Seconds by which presentation times are shifted against decode times, as a fraction of a second: 1/2.
 ///

@@ -17,7 +17,8 @@ use engine::InThread;
 use pipeline::media::{Engine, Error, Request, Run, worker};
 use pipeline::stage::{Context, Stage};
 use pipeline::stages::{probe::Probe, split::Split, stitch::Stitch, transcode::Transcode};
-use schemas::event::{ChunkTranscoded, UploadReceived};
+use schemas::event::{ChunkCut, ChunkTranscoded, UploadReceived};
+use schemas::ledger::{self, Ledger};
 use schemas::manifest::Manifest;
 use schemas::{Claim, JobId};
 use tokio::sync::mpsc;
@@ -66,16 +67,27 @@ fn context(doors: &Doors, job: JobId) -> Context {
 
 /// Runs `file` through the stages; `backwards` encodes the chunks in the opposite order.
 async fn journey(doors: &Doors, job: JobId, file: &Path, backwards: bool) -> Manifest {
+    let mut chunks = plan(doors, job, file).await;
+    if backwards {
+        chunks.reverse();
+    }
+    encode(doors, job, chunks).await
+}
+
+/// The chunks of `file`.
+async fn plan(doors: &Doors, job: JobId, file: &Path) -> Vec<ChunkCut> {
     let mut writer = doors.blobs.writer(&format!("jobs/{job}/source")).await.unwrap();
     writer.write(Bytes::from(std::fs::read(file).unwrap())).await.unwrap();
     let source = writer.finish().await.unwrap();
     let upload = UploadReceived { job, name: "test".into(), source, received_at: 0, origin: "test".into() };
     let cx = context(doors, job);
     let probed = Probe::new(InThread).process(upload, &cx).await.unwrap().remove(0);
-    let mut chunks = Split.process(probed, &cx).await.unwrap();
-    if backwards {
-        chunks.reverse();
-    }
+    Split.process(probed, &cx).await.unwrap()
+}
+
+/// Encodes and joins `chunks`, in their order.
+async fn encode(doors: &Doors, job: JobId, chunks: Vec<ChunkCut>) -> Manifest {
+    let cx = context(doors, job);
     let mut stitched = Vec::new();
     for chunk in chunks {
         let done = Transcode::new(InThread).process(chunk, &cx).await.unwrap().remove(0);
@@ -95,6 +107,10 @@ async fn progressive(doors: &Doors, manifest: &Manifest, quality: &str) -> Vec<u
     }
     assert_eq!(file.len() as u64, rendition.progressive.as_ref().unwrap().size);
     file
+}
+
+async fn books(doors: &Doors, job: JobId) -> Ledger {
+    serde_json::from_slice(&doors.blobs.read(&ledger::key(job)).await.unwrap()).unwrap()
 }
 
 fn doors(folder: &Path) -> Doors {
@@ -199,4 +215,184 @@ async fn the_order_of_the_work_does_not_show_in_the_bytes() {
     let first = journey(&one, job, &file, false).await;
     let second = journey(&two, job, &file, true).await;
     assert_eq!(progressive(&one, &first, "360p").await, progressive(&two, &second, "360p").await);
+}
+
+/// A job of `file` and its books, with the 360p file in `out`.
+async fn played(folder: &Path, file: &Path, out: &Path) -> Ledger {
+    let doors = doors(&folder.join("data"));
+    let job = JobId::from_parts(1, 1);
+    let manifest = journey(&doors, job, file, false).await;
+    std::fs::write(out, progressive(&doors, &manifest, "360p").await).unwrap();
+    books(&doors, job).await
+}
+
+fn seconds(file: &Path, entry: &str) -> f64 {
+    probe_value(file, &format!("-select_streams v -show_entries {entry}")).parse().unwrap()
+}
+
+/// Mean brightness of each picture; the first 48 pixels from the left count.
+fn brightness(file: &Path) -> Vec<u8> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(file)
+        .args(["-an", "-vf", "crop=48:ih:0:0,scale=1:1:flags=area,format=gray", "-fps_mode", "passthrough"])
+        .args(["-f", "rawvideo", "-"])
+        .output()
+        .expect("ffmpeg is installed");
+    output.stdout
+}
+
+#[tokio::test]
+async fn h264_without_presentation_times_plays_in_the_order_of_its_decode_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("in.avi"), folder.path().join("out.mp4"));
+    // Each picture is brighter than the one before, so that their order shows.
+    ffmpeg(
+        "-f lavfi -i color=black:s=320x180:r=25:d=4,geq=lum='20+2*N':cb=128:cr=128 -f lavfi -i sine=d=4 \
+         -c:v libx264 -preset veryfast -pix_fmt yuv420p -bf 2 -g 25 -c:a libmp3lame",
+        &file,
+    );
+    let ledger = played(folder.path(), &file, &out).await;
+    assert_eq!((ledger.frames_in, ledger.damaged), (100, 0));
+    assert_eq!(ledger.renditions[0].first_s, 0.0, "picture and sound begin together");
+    assert!((ledger.video_end_s - 4.0).abs() < 0.081, "it ends at {}", ledger.video_end_s);
+    let shown = brightness(&out);
+    assert_eq!(shown.len(), 100);
+    assert!(shown.is_sorted(), "{shown:?}");
+}
+
+#[tokio::test]
+async fn the_last_picture_is_held_as_long_as_the_source_holds_it() {
+    for sound in ["", "-f lavfi -i sine=d=5"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (drawn, file) = (folder.path().join("drawn.mp4"), folder.path().join("in.mp4"));
+        let out = folder.path().join("out.mp4");
+        let picture = "-f lavfi -i testsrc2=s=320x180:r=25:d=3";
+        ffmpeg(&format!("{picture} {sound} -c:v libx264 -bf 0 -preset veryfast -pix_fmt yuv420p -c:a aac"), &drawn);
+        let held = format!("-i {} -c copy -bsf:v setts=duration=if(gt(PTS\\,37000)\\,25600\\,512)", drawn.display());
+        ffmpeg(&held, &file);
+        assert_eq!(seconds(&file, "stream=duration"), 4.96, "the source holds its last picture for two seconds");
+        let ledger = played(folder.path(), &file, &out).await;
+        assert_eq!(ledger.video_end_s, 4.96, "with sound: {}", !sound.is_empty());
+        assert_eq!(seconds(&out, "stream=duration"), 4.96, "with sound: {}", !sound.is_empty());
+    }
+}
+
+/// Pictures that the chunks of `file` have all together, and that it has when it is encoded in one piece.
+async fn in_parts_and_whole(folder: &Path, file: &Path, at: i64) -> (u64, u64) {
+    let (whole, parts) = (doors(&folder.join("whole")), doors(&folder.join("parts")));
+    let job = JobId::from_parts(1, 1);
+    let mut one = plan(&whole, job, file).await;
+    let starts: Vec<Option<i64>> = one.iter().map(|chunk| chunk.start).collect();
+    assert!(starts.contains(&Some(at)), "a chunk begins at {at}: {starts:?}");
+    one.truncate(1);
+    (one[0].total, one[0].end) = (1, None);
+    encode(&whole, job, one).await;
+    journey(&parts, job, file, false).await;
+    (books(&parts, job).await.frames_in, books(&whole, job).await.frames_in)
+}
+
+#[tokio::test]
+async fn a_destroyed_keyframe_costs_no_more_pictures_where_a_chunk_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.mp4");
+    ffmpeg(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=8 -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M -g 25 \
+         -pix_fmt yuv420p",
+        &file,
+    );
+    let packets = probe_value(&file, "-select_streams v -show_entries packet=pts,pos,size,flags");
+    let fields = packets.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let keyframe = fields.filter(|field| field[3].starts_with('K')).nth(4).unwrap();
+    let [start, size, at] = [0, 1, 2].map(|field| keyframe[field].parse::<usize>().unwrap());
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[at + 8..at + size].fill(0xff);
+    std::fs::write(&file, bytes).unwrap();
+    let (parts, whole) = in_parts_and_whole(folder.path(), &file, start as i64).await;
+    assert!(whole > 190, "{whole} pictures in one piece");
+    assert_eq!(parts, whole);
+}
+
+#[tokio::test]
+async fn blocks_that_are_refreshed_in_turn_cost_no_picture_where_a_chunk_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.mp4");
+    ffmpeg(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=8 -c:v libx264 -preset veryfast -pix_fmt yuv420p \
+         -x264-params intra-refresh=1:keyint=25",
+        &file,
+    );
+    assert_eq!(in_parts_and_whole(folder.path(), &file, 53_760).await, (200, 200));
+}
+
+#[tokio::test]
+async fn fields_are_woven_away_where_only_the_pictures_say_that_they_are_interlaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one.ts"), folder.path().join("two.ts"));
+    let (file, out) = (folder.path().join("in.ts"), folder.path().join("out.mp4"));
+    let codec = "-c:v libx264 -preset veryfast -crf 12 -pix_fmt yuv420p -g 25";
+    ffmpeg(&format!("-f lavfi -i color=gray:s=320x180:r=25:d=2 {codec}"), &one);
+    // Two fields of a picture, one black and one white.
+    ffmpeg(
+        &format!(
+            "-f lavfi -i color=white:s=320x180:r=50:d=2,geq=lum='if(mod(N,2),235,16)':cb=128:cr=128,\
+             tinterlace=mode=interleave_top:flags=bypass_il {codec} -flags +ildct+ilme -x264-params tff=1 \
+             -output_ts_offset 2"
+        ),
+        &two,
+    );
+    std::fs::write(&file, [std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap()].concat()).unwrap();
+    assert_eq!(probe_value(&file, "-show_entries stream=field_order").lines().next(), Some("progressive"));
+    played(folder.path(), &file, &out).await;
+    let shown = brightness(&out);
+    assert_eq!(shown.len(), 100);
+    // The upper field alone is black; woven with the white one it would be grey.
+    assert!(shown[60..95].iter().all(|value| !(60..200).contains(value)), "{shown:?}");
+}
+
+#[tokio::test]
+async fn pictures_in_red_green_and_blue_play_in_their_colours() {
+    for (name, codec) in [("in.mp4", "libx264rgb -preset veryfast"), ("in.webm", "libvpx-vp9 -deadline realtime")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, out) = (folder.path().join(name), folder.path().join("out.mp4"));
+        let format = if name == "in.webm" { "-pix_fmt gbrp" } else { "" };
+        ffmpeg(&format!("-f lavfi -i color=0x20C040:s=320x180:r=25:d=1 -c:v {codec} {format}"), &file);
+        played(folder.path(), &file, &out).await;
+        let said = probe_value(&out, "-select_streams v -show_entries stream=pix_fmt,color_range,color_space");
+        assert_eq!(said, "yuv420p,tv,bt709", "{name}");
+        let colour = |file: &Path, matrix: &str| {
+            let output = Command::new("ffmpeg")
+                .args(["-v", "error", "-i"])
+                .arg(file)
+                .args([
+                    "-frames:v",
+                    "1",
+                    "-vf",
+                    &format!("scale=320:180{matrix},crop=2:2,format=rgb24"),
+                    "-f",
+                    "rawvideo",
+                    "-",
+                ])
+                .output()
+                .unwrap();
+            output.stdout
+        };
+        let (before, after) = (colour(&file, ""), colour(&out, ":in_color_matrix=bt709"));
+        let is_near = before.iter().zip(&after).all(|(before, after)| before.abs_diff(*after) < 8);
+        assert!(is_near, "{name}: {before:?} became {after:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_finer_than_a_microsecond_begins_at_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("in.mp4"), folder.path().join("out.mp4"));
+    ffmpeg(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=1 -c:v libx264 -bf 0 -preset veryfast -pix_fmt yuv420p \
+         -video_track_timescale 999999 -output_ts_offset 0.5",
+        &file,
+    );
+    assert_eq!(probe_value(&file, "-select_streams v -show_entries stream=start_pts"), "500000");
+    let ledger = played(folder.path(), &file, &out).await;
+    assert_eq!((ledger.frames_in, ledger.renditions[0].first_s), (25, 0.0));
 }

@@ -6,7 +6,7 @@ use schemas::manifest::samples::Sample;
 use schemas::source::AudioTrack;
 
 use super::boxes::{AudioInit, Fragments, audio_init};
-use super::decode::Decoder;
+use super::decode::{Decoder, is_damaged};
 use super::probe::rescale;
 use super::source::Source;
 use super::{AudioTask, Code, Encoded, EncodedRendition, Error, Sink, encode};
@@ -24,6 +24,7 @@ pub fn encode(source: Source, task: &AudioTask, sink: &mut dyn Sink) -> Result<E
     let mut work = Work::open(track, task)?;
     let mut frame = ff::frame::Audio::empty();
     while decoder.next(&mut frame)? {
+        decoder.damaged += u64::from(is_damaged(&frame));
         work.take(&mut frame, sink)?;
     }
     work.finish(sink)?;

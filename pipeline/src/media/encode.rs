@@ -6,7 +6,7 @@ use ffmpeg_next::ffi;
 use schemas::ladder::Rung;
 use schemas::source::VideoTrack;
 
-use super::picture::is_hdr;
+use super::picture::{is_hdr, is_rgb};
 use super::{Code, Error, SHIFT_DIVISOR};
 
 /// Constant rate factor; the cap of the rung holds above it.
@@ -80,7 +80,7 @@ impl Encoder {
         encoder.set_frame_rate(Some(ff::Rational(track.fps.num, track.fps.den)));
         encoder.set_aspect_ratio(ff::Rational(1, 1));
         encoder.set_color_range(ff::color::Range::MPEG);
-        if is_hdr(track) {
+        if is_hdr(track) || is_rgb(track) {
             encoder.set_colorspace(ff::color::Space::BT709);
             encoder.set_color_primaries(ff::color::Primaries::BT709);
             encoder.set_color_transfer_characteristic(ff::color::TransferCharacteristic::BT709);

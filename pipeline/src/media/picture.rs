@@ -1,6 +1,7 @@
 //! From decoded pictures to what the rungs encode: progressive, upright, square pixels, 8-bit 4:2:0 limited range.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::fmt::Write as _;
 
 use ffmpeg_next as ff;
@@ -29,26 +30,33 @@ struct Shape {
     format: ff::format::Pixel,
     space: ff::color::Space,
     range: ff::color::Range,
+    is_interlaced: bool,
 }
 
 impl Shape {
-    fn of(frame: &ff::frame::Video) -> Self {
+    fn of(frame: &ff::frame::Video, is_interlaced: bool) -> Self {
         Self {
             width: frame.width(),
             height: frame.height(),
             format: frame.format(),
             space: frame.color_space(),
             range: frame.color_range(),
+            is_interlaced,
         }
     }
 }
 
 impl Pictures {
-    /// A graph for frames like `frame`.
-    pub fn new(track: &VideoTrack, rungs: &[Rung], frame: &ff::frame::Video) -> Result<Self, Error> {
+    /// A graph for frames like `frame`, with its fields apart if `is_interlaced`.
+    pub fn new(
+        track: &VideoTrack,
+        rungs: &[Rung],
+        frame: &ff::frame::Video,
+        is_interlaced: bool,
+    ) -> Result<Self, Error> {
         let failed =
             |error: ff::Error| Error::new(Code::EncoderFailed, format!("build the filters for the pictures: {error}"));
-        let shape = Shape::of(frame);
+        let shape = Shape::of(frame, is_interlaced);
         let time_base = ff::Rational(track.time_base.num, track.time_base.den);
         let mut graph = ff::filter::Graph::new();
         // SAFETY: a plain field of a graph without filters. Parallelism is chunks.
@@ -74,8 +82,8 @@ impl Pictures {
     }
 
     /// Whether `frame` needs another graph.
-    pub fn fits(&self, frame: &ff::frame::Video) -> bool {
-        self.shape == Shape::of(frame)
+    pub fn fits(&self, frame: &ff::frame::Video, is_interlaced: bool) -> bool {
+        self.shape == Shape::of(frame, is_interlaced)
     }
 
     /// Feeds one frame.
@@ -129,9 +137,18 @@ pub fn is_hdr(track: &VideoTrack) -> bool {
     !matches!(track.transfer, Transfer::Sdr)
 }
 
+/// Whether pictures are coded as red, green and blue, or as a palette of them.
+pub fn is_rgb(track: &VideoTrack) -> bool {
+    let Ok(name) = CString::new(track.pixel_format.as_str()) else { return false };
+    // SAFETY: the library looks a name up in its own table; a format without a description is none.
+    let description = unsafe { ffi::av_pix_fmt_desc_get(ffi::av_get_pix_fmt(name.as_ptr())).as_ref() };
+    let flags = u64::from(ffi::AV_PIX_FMT_FLAG_RGB as u32 | ffi::AV_PIX_FMT_FLAG_PAL as u32);
+    description.is_some_and(|description| description.flags & flags != 0)
+}
+
 fn describe(track: &VideoTrack, rungs: &[Rung], shape: &Shape) -> String {
     let mut chain: Vec<String> = Vec::new();
-    if track.interlaced {
+    if shape.is_interlaced {
         chain.push("yadif=mode=send_frame:deint=interlaced".into());
     }
     let turned = track.rotation % 180 != 0;
@@ -164,7 +181,7 @@ fn describe(track: &VideoTrack, rungs: &[Rung], shape: &Shape) -> String {
     if chain.is_empty() {
         chain.push("null".into());
     }
-    let matrix = if shape.space == ff::color::Space::RGB { ":out_color_matrix=bt709" } else { "" };
+    let matrix = if is_rgb(track) { ":out_color_matrix=bt709" } else { "" };
     let mut text = chain.join(",");
     if rungs.len() > 1 {
         let _ = write!(text, ",split={}", rungs.len());

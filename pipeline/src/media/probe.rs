@@ -18,6 +18,9 @@ const MAX_GAP_S: i64 = 3600;
 struct Times {
     pts: Vec<i64>,
     keyframes: Vec<i64>,
+    /// Decode times of the packets that state no presentation time.
+    undated: Vec<i64>,
+    undated_duration: i64,
     missing: u64,
     packets: u64,
     /// Duration of the packet with the latest presentation time.
@@ -36,6 +39,10 @@ impl Times {
         self.packets += 1;
         let Some(pts) = packet.pts() else {
             self.missing += 1;
+            if keep && let Some(dts) = packet.dts() {
+                self.undated.push(dts);
+                self.undated_duration = packet.duration();
+            }
             return;
         };
         if self.first.is_none_or(|first| pts < first) {
@@ -152,6 +159,11 @@ fn trustworthy(times: &mut Times, tick: Ratio) -> bool {
 }
 
 fn fill_video(video: &mut VideoTrack, times: &mut Times) {
+    if times.missing == times.packets {
+        // As the decoder does it: pictures take the decode times in order.
+        times.pts = std::mem::take(&mut times.undated);
+        times.last_duration = times.undated_duration;
+    }
     times.pts.sort_unstable();
     video.frames = times.packets;
     video.start = times.pts.first().copied().unwrap_or(0);

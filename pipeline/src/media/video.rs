@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use ffmpeg_next as ff;
 use schemas::source::VideoTrack;
 
-use super::decode::Decoder;
+use super::decode::{Decoder, is_damaged};
 use super::encode;
 use super::picture::Pictures;
 use super::probe::{frame_ticks, rescale};
@@ -15,6 +15,8 @@ use super::{Code, Encoded, EncodedRendition, Error, Sink, VideoTask};
 
 /// Seconds between keyframes.
 const GOP_SECONDS: i64 = 2;
+/// Keyframes before its own that a range may go back to.
+const STEPS_BACK: u32 = 3;
 /// Frames between two reports of progress.
 const REPORT_EVERY: u64 = 12;
 
@@ -24,7 +26,23 @@ pub fn encode(source: Source, task: &VideoTask, sink: &mut dyn Sink) -> Result<E
     let mut decoder = Decoder::open(source, task.media.video.index, task.decode_from)?;
     let mut frame = ff::frame::Video::empty();
     let mut next_start = None;
-    while decoder.next(&mut frame)? {
+    let mut start = Start { from: task.decode_from, left: STEPS_BACK };
+    loop {
+        let came = decoder.next(&mut frame)?;
+        match start.judge(&decoder, &frame, came) {
+            Verdict::Good => {}
+            Verdict::TooEarly => continue,
+            Verdict::Ruined => {
+                if !decoder.go_back()? {
+                    start.from = None;
+                }
+                work.previous = None;
+                continue;
+            }
+        }
+        if !came {
+            break;
+        }
         let Some(pts) = work.presentation_time(&frame, task) else {
             decoder.damaged += 1;
             continue;
@@ -36,13 +54,54 @@ pub fn encode(source: Source, task: &VideoTask, sink: &mut dyn Sink) -> Result<E
             next_start = Some(pts);
             break;
         }
+        decoder.damaged += u64::from(is_damaged(&frame));
         frame.set_pts(Some(pts));
         if !work.take(&frame, sink)? {
             break;
         }
     }
-    let last_duration = work.last_duration(&frame);
-    work.finish(next_start, last_duration, decoder.damaged, sink)
+    work.finish(next_start, decoder.damaged, sink)
+}
+
+/// Where decoding begins, until it has proved good enough.
+///
+/// A keyframe may be destroyed, or need the pictures before it, as where blocks are refreshed in turn. One continuous decode
+/// has those pictures, so a range goes back for them.
+struct Start {
+    /// The keyframe that was asked for, while nothing sound has come.
+    from: Option<i64>,
+    /// How often it may go back.
+    left: u32,
+}
+
+enum Verdict {
+    /// The frame is as one continuous decode would give it.
+    Good,
+    /// It comes before what was asked for, and may lack something.
+    TooEarly,
+    /// It lacks what lies further back.
+    Ruined,
+}
+
+impl Start {
+    fn judge(&mut self, decoder: &Decoder, frame: &ff::frame::Video, came: bool) -> Verdict {
+        let Some(from) = self.from else { return Verdict::Good };
+        let pts = frame.timestamp().filter(|_| came);
+        let is_sound = came && (decoder.is_sound(frame, decoder.began) || pts == Some(from) && !is_damaged(frame));
+        if is_sound || (came && pts.is_none()) {
+            self.from = None;
+            return Verdict::Good;
+        }
+        if pts.is_some_and(|pts| pts < from) {
+            return Verdict::TooEarly;
+        }
+        if self.left == 0 {
+            self.from = None;
+            return Verdict::Good;
+        }
+        self.left -= 1;
+        Verdict::Ruined
+    }
 }
 
 /// Everything between the decoder and the sink.
@@ -50,6 +109,8 @@ struct Work<'a> {
     task: &'a VideoTask,
     track: &'a VideoTrack,
     pictures: Option<Pictures>,
+    /// Whether pictures are made of fields: as the container says, or from the first one on that says so itself.
+    is_interlaced: bool,
     lanes: Vec<Lane>,
     /// What the lanes have made.
     pieces: Receiver<Piece>,
@@ -71,6 +132,7 @@ impl<'a> Work<'a> {
             task,
             track,
             pictures: None,
+            is_interlaced: track.interlaced,
             lanes: Vec::new(),
             pieces,
             hand: Some(hand),
@@ -100,9 +162,10 @@ impl<'a> Work<'a> {
     fn take(&mut self, frame: &ff::frame::Video, sink: &mut dyn Sink) -> Result<bool, Error> {
         self.frames_in += 1;
         let mut taken = true;
-        if !self.pictures.as_ref().is_some_and(|pictures| pictures.fits(frame)) {
+        self.is_interlaced |= frame.is_interlaced();
+        if !self.pictures.as_ref().is_some_and(|pictures| pictures.fits(frame, self.is_interlaced)) {
             taken = self.drain_pictures()?;
-            self.pictures = Some(Pictures::new(self.track, &self.task.rungs, frame)?);
+            self.pictures = Some(Pictures::new(self.track, &self.task.rungs, frame, self.is_interlaced)?);
         }
         if let Some(pictures) = &mut self.pictures {
             pictures.push(frame)?;
@@ -144,7 +207,8 @@ impl<'a> Work<'a> {
             .first()
             .and_then(|picture| picture.pts())
             .ok_or_else(|| Error::new(Code::EncoderFailed, "the filters lost a presentation time"))?;
-        let pts = encode::output_ticks(self.track, source_pts) - self.origin;
+        // The origin is told in microseconds, and a finer clock may begin a tick before it.
+        let pts = (encode::output_ticks(self.track, source_pts) - self.origin).max(0);
         let key = self.starts_group(pts);
         Ok(self.lanes.iter().zip(scaled).all(|(lane, picture)| lane.push(picture, pts, key)))
     }
@@ -166,24 +230,18 @@ impl<'a> Work<'a> {
         begins
     }
 
-    /// How long the last frame of the source is shown, output ticks.
-    fn last_duration(&self, frame: &ff::frame::Video) -> i64 {
-        let own = frame.packet().duration;
-        let ticks = if own > 0 && own <= self.track.longest_gap.max(frame_ticks(self.track)) {
-            own
-        } else {
-            frame_ticks(self.track)
-        };
-        encode::output_ticks(self.track, ticks).max(1)
+    /// How long the last picture is shown when none follows it, output ticks: as long as the source shows its last one,
+    /// or where others may follow that cannot be found from here, to the end of the range.
+    fn last_duration(&self, is_damaged: bool) -> i64 {
+        let end = self.task.end.filter(|_| is_damaged).unwrap_or(self.track.end);
+        let own = self.previous.map_or(0, |last| end - last);
+        let ticks = if own > 0 { own } else { frame_ticks(self.track) };
+        // A container keeps a duration in 32 bits.
+        encode::output_ticks(self.track, ticks).clamp(1, i64::from(u32::MAX))
     }
 
-    fn finish(
-        mut self,
-        next_start: Option<i64>,
-        last_duration: i64,
-        damaged: u64,
-        sink: &mut dyn Sink,
-    ) -> Result<Encoded, Error> {
+    fn finish(mut self, next_start: Option<i64>, damaged: u64, sink: &mut dyn Sink) -> Result<Encoded, Error> {
+        let last_duration = self.last_duration(damaged > 0);
         self.drain_pictures()?;
         drop(self.hand.take());
         let next = next_start.map(|pts| encode::output_ticks(self.track, pts) - self.origin);
