@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use schemas::JobId;
 use schemas::event::Outcome;
 use schemas::job::{JobEvent, JobRow};
-use schemas::manifest;
+use schemas::{ledger, manifest};
 use tokio_util::sync::CancellationToken;
 
 use super::events;
@@ -226,13 +226,13 @@ async fn put_removal(doors: &Doors, job: JobId, after: Duration) -> Result<(), E
     Ok(doors.catalog.put_removal(job, doors.clock.now_ms().saturating_add(again)).await?)
 }
 
-/// Removes everything of a job but the upload itself, which stays for whoever wants to know why it failed; answers how
-/// many blobs there were.
+/// Removes everything of a job but the upload itself and what stitch counted, which stay for whoever wants to know why
+/// it failed; answers how many blobs there were.
 async fn remove_output(doors: &Doors, job: JobId) -> Result<u64, Error> {
-    let source = source_key(job);
+    let kept = [source_key(job), ledger::key(job)];
     let mut removed = 0;
     for blob in doors.blobs.list(&manifest::prefix(job)).await? {
-        if blob.key != source {
+        if !kept.contains(&blob.key) {
             doors.blobs.delete(&blob.key).await?;
             removed += 1;
         }

@@ -7,7 +7,7 @@
 use connectors::blobs;
 use schemas::JobId;
 use schemas::event::Outcome;
-use schemas::manifest;
+use schemas::{ledger, manifest};
 use tokio::time::timeout;
 
 use super::Shared;
@@ -26,25 +26,25 @@ pub(super) async fn after(shared: &Shared, job: JobId, gone: Gone) {
 
 async fn remove(shared: &Shared, job: JobId, gone: Gone) -> Result<u64, String> {
     let (catalog, store) = (&shared.doors.catalog, &shared.doors.blobs);
-    let prefix = manifest::prefix(job);
     if gone == Gone::Deleted {
-        return store.delete_prefix(&prefix).await.map_err(|error| chain(&error));
+        return store.delete_prefix(&manifest::prefix(job)).await.map_err(|error| chain(&error));
     }
     // A wish to cancel may come after the end: only what is decided counts.
     let decision = catalog.decision(job).await.map_err(|error| chain(&error))?;
     match decision.map(|decision| decision.outcome) {
-        Some(Outcome::Failed) => remove_output(store, &prefix).await.map_err(|error| chain(&error)),
-        Some(Outcome::Cancelled) => store.delete_prefix(&prefix).await.map_err(|error| chain(&error)),
+        Some(Outcome::Failed) => remove_output(store, job).await.map_err(|error| chain(&error)),
+        Some(Outcome::Cancelled) => store.delete_prefix(&manifest::prefix(job)).await.map_err(|error| chain(&error)),
         Some(Outcome::Ready) | None => Ok(0),
     }
 }
 
-/// The upload itself stays, for whoever wants to know why it failed.
-async fn remove_output(store: &connectors::Blobs, prefix: &str) -> Result<u64, blobs::Error> {
-    let source = format!("{prefix}source");
+/// The upload itself and what stitch counted stay, for whoever wants to know why it failed.
+async fn remove_output(store: &connectors::Blobs, job: JobId) -> Result<u64, blobs::Error> {
+    let prefix = manifest::prefix(job);
+    let kept = [format!("{prefix}source"), ledger::key(job)];
     let mut removed = 0;
-    for blob in store.list(prefix).await? {
-        if blob.key != source {
+    for blob in store.list(&prefix).await? {
+        if !kept.contains(&blob.key) {
             store.delete(&blob.key).await?;
             removed += 1;
         }

@@ -178,6 +178,22 @@ fn stitched(job: JobId, rendition: &manifest::Rendition, manifest: &Manifest, cl
     }
 }
 
+/// Codecs whose every packet is a picture that is shown.
+const ONE_TO_ONE: [&str; 4] = ["h264", "hevc", "mjpeg", "prores"];
+
+/// Pictures around a beginning that cannot be decoded: as many as a decoder puts into another order.
+const REORDERED: u64 = 16;
+
+/// Says that pictures are missing although nothing is damaged, such as those before the first keyframe.
+fn unseen(chunks: &[ChunkTranscoded]) -> Option<String> {
+    let video = &chunks.first()?.media.video;
+    let frames_in: u64 =
+        chunks.iter().filter(|chunk| chunk.kind == ChunkKind::Video).map(|chunk| chunk.frames_in).sum();
+    let missing = video.frames.saturating_sub(frames_in);
+    let is_telling = !video.interlaced && ONE_TO_ONE.contains(&video.codec.as_str());
+    (is_telling && missing > REORDERED).then(|| format!("{missing} pictures of the source could not be shown"))
+}
+
 /// What a viewer may notice, each once.
 fn warnings(chunks: &[ChunkTranscoded]) -> Vec<String> {
     let mut warnings: Vec<String> = Vec::new();
@@ -186,6 +202,7 @@ fn warnings(chunks: &[ChunkTranscoded]) -> Vec<String> {
         let parts = if damaged == 1 { "part of the source was" } else { "parts of the source were" };
         warnings.push(format!("{damaged} damaged {parts} concealed"));
     }
+    warnings.extend(unseen(chunks).filter(|_| damaged == 0));
     for warning in chunks.iter().flat_map(|chunk| &chunk.warnings) {
         if !warnings.contains(warning) {
             warnings.push(warning.clone());

@@ -120,6 +120,21 @@ async fn two_members_share_the_work_and_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_failed_job_keeps_its_upload_and_its_ledger_and_nothing_else() {
+    let doors = doors().await;
+    let job = JobId::from_parts(1_700_000_000_000, 1);
+    let ledger = schemas::ledger::key(job);
+    for key in [format!("jobs/{job}/source"), format!("jobs/{job}/chunks/1"), ledger.clone()] {
+        doors.blobs.put(&key, "bytes".into()).await.unwrap();
+    }
+    let end = record_of(&ended(job, Outcome::Failed)).unwrap();
+    say(&doors, vec![record_of(&received(job)).unwrap(), end]).await;
+    fold_all(&doors, GROUP).await;
+    let left: Vec<String> = doors.blobs.list("").await.unwrap().into_iter().map(|meta| meta.key).collect();
+    assert_eq!(left, [ledger, format!("jobs/{job}/source")]);
+}
+
+#[tokio::test]
 async fn a_deleted_job_loses_its_bytes_now_and_once_more_later() {
     let doors = doors().await;
     let job = JobId::from_parts(1_700_000_000_000, 1);

@@ -213,8 +213,8 @@ impl Checks {
                 Some(row) if row.deleted => self.world.broken(format!("{name} is deleted and has the blob {rest}")),
                 Some(row) => {
                     let is_left_over = match row.ended.as_ref().map(|end| end.event.outcome) {
-                        // The upload stays for whoever wants to know why it failed.
-                        Some(Outcome::Failed) => rest != "source",
+                        // These stay for whoever wants to know why it failed.
+                        Some(Outcome::Failed) => !["source", "ledger.json"].contains(&rest),
                         Some(Outcome::Cancelled) => true,
                         Some(Outcome::Ready) | None => false,
                     };

@@ -102,6 +102,7 @@ async fn called_off_work_leaves_nothing_behind() {
     for number in 1..=3 {
         let source = format!("{}source", manifest::prefix(job(number)));
         blobs.put(&source, "source".into()).await.expect("written");
+        blobs.put(&schemas::ledger::key(job(number)), "books".into()).await.expect("written");
     }
     bench.log.deliver("transcode", (0..3).map(|n| work(0, n, job(n as u32 + 1), n as u32)).collect());
     bench.until("all run", |_| stage.started().len() == 3).await;
@@ -119,7 +120,7 @@ async fn called_off_work_leaves_nothing_behind() {
     };
     assert!(left(1).await.is_empty(), "nothing of a deleted job");
     assert!(left(2).await.is_empty(), "nothing of a cancelled one");
-    assert_eq!(left(3).await, ["chunks/2", "source"], "everything of a ready one");
+    assert_eq!(left(3).await, ["chunks/2", "ledger.json", "source"], "everything of a ready one");
     assert!(bench.log.appended("out").is_empty(), "late results are refused");
     bench.stop().await;
 }

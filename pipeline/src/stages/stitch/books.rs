@@ -4,6 +4,13 @@ use schemas::event::{ChunkKind, ChunkRendition, ChunkTranscoded};
 use schemas::ledger::{AudioLedger, ChunkLedger, Ledger, RenditionLedger};
 use schemas::source::Media;
 
+/// Longest packet of the codecs that pad their last one, samples: a container may state an end as much too late or early.
+const PACKET: f64 = 2048.0;
+/// What is left for containers that count in milliseconds, seconds.
+const ROUNDING: f64 = 0.01;
+/// Of so many packets half may hold no picture of their own: fields, and pictures that are never shown.
+const FEWEST_PICTURES_PERCENT: u64 = 45;
+
 /// Balances the books over all chunks of a job, in order of index.
 pub fn balance(event: &ChunkTranscoded, chunks: &[ChunkTranscoded]) -> Ledger {
     let mut findings = Vec::new();
@@ -12,21 +19,18 @@ pub fn balance(event: &ChunkTranscoded, chunks: &[ChunkTranscoded]) -> Ledger {
     let damaged: u64 = chunks.iter().map(|chunk| chunk.damaged).sum();
     if frames_in == 0 {
         findings.push("no picture of the video could be decoded".to_owned());
+    } else if damaged == 0 && frames_in * 100 < event.media.video.frames * FEWEST_PICTURES_PERCENT {
+        let promised = event.media.video.frames;
+        findings.push(format!("{frames_in} pictures were decoded of {promised} packets, and none was damaged"));
     }
-    let renditions: Vec<RenditionLedger> = event
-        .rungs
-        .iter()
-        .map(|rung| rendition_ledger(&rung.quality, &video, frames_in, damaged, &mut findings))
-        .collect();
+    let renditions: Vec<RenditionLedger> =
+        event.rungs.iter().map(|rung| rendition_ledger(&rung.quality, &video, frames_in, &mut findings)).collect();
     let audio = audio_ledger(chunks);
     let video_end_s = renditions.iter().map(|rendition| rendition.end_s).fold(0.0, f64::max);
     let source_end_difference_s = audio.as_ref().and_then(|_| source_difference(&event.media));
     let output_end_difference_s = audio.as_ref().map(|audio| audio.end_s - video_end_s);
     if let (Some(source), Some(output)) = (source_end_difference_s, output_end_difference_s) {
-        // A frame of video and the delays of two audio codecs: containers state ends no better.
-        let frame = 1.0 / event.media.video.fps.as_f64().max(1.0);
-        let tolerance = frame.max(longest_gap(&event.media)) + 0.1;
-        if (source - output).abs() > tolerance && damaged == 0 {
+        if (source - output).abs() > tolerance(&event.media) && !is_end_damaged(chunks) {
             findings.push(format!(
                 "the sound ends {output:+.3} s from the video's end where the source's ends {source:+.3} s from it"
             ));
@@ -51,15 +55,25 @@ fn seconds(ticks: i64, timescale: u32) -> f64 {
     ticks as f64 / f64::from(timescale.max(1))
 }
 
-fn longest_gap(media: &Media) -> f64 {
-    media.video.longest_gap as f64 * media.video.time_base.as_f64()
+/// Seconds by which the ends of sound and picture may lie otherwise than in the source: a frame, or a packet of sound.
+fn tolerance(media: &Media) -> f64 {
+    let frame = 1.0 / media.video.fps.as_f64().max(1.0);
+    let packet = media.audio.as_ref().map_or(0.0, |audio| PACKET / f64::from(audio.sample_rate.max(1)));
+    frame.max(packet) + ROUNDING
+}
+
+/// Whether damage may have moved an end: in the sound, or in the last of the picture.
+fn is_end_damaged(chunks: &[ChunkTranscoded]) -> bool {
+    let is_filled = |chunk: &ChunkTranscoded| chunk.kind == ChunkKind::Video && chunk.frames_in > 0;
+    let last = chunks.iter().rposition(is_filled).unwrap_or(0);
+    let may_matter = |(place, chunk): (usize, &ChunkTranscoded)| place >= last || chunk.kind == ChunkKind::Audio;
+    chunks.iter().enumerate().any(|(place, chunk)| chunk.damaged > 0 && may_matter((place, chunk)))
 }
 
 fn rendition_ledger(
     quality: &str,
     video: &[&ChunkTranscoded],
     frames_in: u64,
-    damaged: u64,
     findings: &mut Vec<String>,
 ) -> RenditionLedger {
     let parts: Vec<(u32, &ChunkRendition, u64)> = video
@@ -85,12 +99,14 @@ fn rendition_ledger(
             findings.push(format!("chunk {index} of {quality} lists {listed} samples for {} frames", part.frames));
         }
     }
+    let is_damaged =
+        |from: u32, to: u32| video.iter().any(|chunk| (from..=to).contains(&chunk.index) && chunk.damaged > 0);
     let filled: Vec<_> = parts.iter().filter(|(_, part, _)| part.frames > 0).collect();
     for pair in filled.windows(2) {
-        let ((index, before, _), (_, after, _)) = (pair[0], pair[1]);
+        let ((index, before, _), (next, after, _)) = (pair[0], pair[1]);
         if after.first_pts <= before.last_pts {
             findings.push(format!("chunk {index} of {quality} overlaps the next one"));
-        } else if after.first_pts != before.end_pts && damaged == 0 {
+        } else if after.first_pts != before.end_pts && !is_damaged(*index, *next) {
             findings.push(format!("after chunk {index} of {quality} there is a hole"));
         }
     }
@@ -134,5 +150,155 @@ fn chunk_ledger(chunk: &ChunkTranscoded) -> ChunkLedger {
         end_s: best.map_or(0.0, |part| seconds(part.end_pts, part.timescale)),
         took_ms: chunk.took_ms,
         worker: chunk.worker.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::source::{AudioTrack, Ratio, Transfer, VideoTrack};
+    use schemas::{Claim, JobId, TaskKey, ladder::Rung};
+
+    use super::*;
+
+    /// Ten seconds of 25 pictures each, and sound that ends `later` milliseconds after them.
+    fn media(later: i64) -> Media {
+        let tick = Ratio { num: 1, den: 1000 };
+        Media {
+            container: "mp4".into(),
+            demuxer: "mov".into(),
+            origin_us: 0,
+            duration_us: 10_000_000,
+            video: VideoTrack {
+                index: 0,
+                codec: "h264".into(),
+                width: 640,
+                height: 360,
+                fps: Ratio { num: 25, den: 1 },
+                rotation: 0,
+                mirrored: false,
+                sar: Ratio { num: 1, den: 1 },
+                pixel_format: "yuv420p".into(),
+                interlaced: false,
+                transfer: Transfer::Sdr,
+                time_base: tick,
+                start: 0,
+                end: 10_000,
+                frames: 250,
+                // One long still picture in the middle must not loosen the ends.
+                longest_gap: 3000,
+            },
+            audio: Some(AudioTrack {
+                index: 1,
+                codec: "aac".into(),
+                channels: 2,
+                sample_rate: 48_000,
+                time_base: tick,
+                start: 0,
+                end: 10_000 + later,
+            }),
+        }
+    }
+
+    /// Chunk `index` of three: sound, then two of pictures.
+    fn chunk(media: &Media, index: u32, frames: u64, begin: i64, end: i64) -> ChunkTranscoded {
+        let is_sound = index == 0;
+        let rendition = ChunkRendition {
+            quality: if is_sound { "audio" } else { "360p" }.into(),
+            blob: Claim { uri: String::new(), size: 1, sha256: String::new() },
+            init: vec![1],
+            codec: String::new(),
+            timescale: 1000,
+            fragments: vec![schemas::event::Fragment {
+                offset: 0,
+                size: 1,
+                header: 0,
+                start: begin,
+                duration: 1,
+                samples: u32::try_from(frames).unwrap(),
+            }],
+            samples: Vec::new(),
+            frames,
+            first_pts: begin,
+            last_pts: end - 40,
+            end_pts: end,
+            keyframes: 1,
+        };
+        ChunkTranscoded {
+            job: JobId::from_parts(1, 1),
+            index,
+            total: 3,
+            kind: if is_sound { ChunkKind::Audio } else { ChunkKind::Video },
+            task: TaskKey::of(&["one"]),
+            media: media.clone(),
+            rungs: vec![Rung { quality: "360p".into(), width: 640, height: 360, max_kbps: 1000 }],
+            frames_in: frames,
+            damaged: 0,
+            weight: 1,
+            renditions: vec![rendition],
+            warnings: Vec::new(),
+            encoder: String::new(),
+            took_ms: 1,
+            worker: String::new(),
+        }
+    }
+
+    fn job(later: i64, sound_end: i64) -> Vec<ChunkTranscoded> {
+        let media = media(later);
+        vec![chunk(&media, 0, 469, 0, sound_end), chunk(&media, 1, 125, 0, 5000), chunk(&media, 2, 125, 5000, 10_000)]
+    }
+
+    fn findings(chunks: &[ChunkTranscoded]) -> Vec<String> {
+        balance(&chunks[2], chunks).findings
+    }
+
+    #[test]
+    fn sound_may_end_as_it_does_in_the_source_to_a_frame_or_a_packet() {
+        assert!(findings(&job(0, 10_000)).is_empty());
+        assert!(findings(&job(-3000, 7000)).is_empty());
+        assert!(findings(&job(0, 10_050)).is_empty());
+        for sound_end in [9930, 10_070, 10_130, 12_000] {
+            let said = findings(&job(0, sound_end));
+            assert!(said.len() == 1 && said[0].starts_with("the sound ends"), "{sound_end}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn damage_excuses_the_ends_only_where_it_may_have_moved_them() {
+        for (damaged, is_excused) in [(0, true), (1, false), (2, true)] {
+            let mut chunks = job(0, 9000);
+            chunks[damaged].damaged = 1;
+            assert_eq!(findings(&chunks).is_empty(), is_excused, "chunk {damaged}");
+        }
+    }
+
+    #[test]
+    fn damage_excuses_a_hole_only_beside_it() {
+        let media = media(0);
+        let mut chunks = vec![
+            chunk(&media, 0, 469, 0, 10_000),
+            chunk(&media, 1, 75, 0, 3000),
+            chunk(&media, 2, 74, 3040, 6000),
+            chunk(&media, 3, 100, 6000, 10_000),
+        ];
+        assert_eq!(findings(&chunks), ["after chunk 1 of 360p there is a hole"]);
+        chunks[3].damaged = 1;
+        assert_eq!(findings(&chunks), ["after chunk 1 of 360p there is a hole"]);
+        chunks[2].damaged = 1;
+        assert!(findings(&chunks).is_empty());
+    }
+
+    #[test]
+    fn most_of_the_packets_cannot_be_without_a_picture_unless_they_are_damaged() {
+        let mut chunks = job(0, 10_000);
+        for chunk in &mut chunks {
+            chunk.media.video.frames = 500;
+        }
+        assert!(findings(&chunks).is_empty(), "two fields make a picture");
+        for chunk in &mut chunks {
+            chunk.media.video.frames = 600;
+        }
+        assert_eq!(findings(&chunks), ["250 pictures were decoded of 600 packets, and none was damaged"]);
+        chunks[1].damaged = 1;
+        assert!(findings(&chunks).is_empty());
     }
 }
