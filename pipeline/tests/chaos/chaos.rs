@@ -7,15 +7,16 @@
 //! - [`check`]: what must hold afterwards; [`report`]: the table
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use connectors::Log;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use check::Doors;
 use dice::Dice;
@@ -52,6 +53,9 @@ const SETTLE: Duration = Duration::from_secs(300);
 /// Videos under way at most: a machine that is slow, or busy with other things, shall be late and not buried.
 const UNDER_WAY: usize = 10;
 
+/// Number of SIGSEGV.
+const SEGMENTATION_FAULT: i32 = 11;
+
 /// What is asked of a run.
 pub struct Options {
     /// The program.
@@ -77,7 +81,8 @@ struct House {
     cutting: Mutex<()>,
     is_full: Arc<AtomicBool>,
     filling: Mutex<()>,
-    repeater: Repeater,
+    log: Arc<dyn Log>,
+    copies: Arc<AtomicU64>,
     repeating: Mutex<()>,
     edges: Vec<Mutex<Process>>,
     workers: Vec<Mutex<Process>>,
@@ -88,6 +93,8 @@ struct House {
     offers: std::sync::Mutex<Vec<Offer>>,
     http: reqwest::Client,
     turns: AtomicUsize,
+    /// Processes that died of the Kafka client library.
+    crashes: AtomicUsize,
     /// Before the S3 server.
     _proxy: Proxy,
     folder: tempfile::TempDir,
@@ -131,7 +138,6 @@ impl House {
             process("w3", &["work", "--stages", "transcode,probe", "--slots", "1"], &[]),
         ];
         let log: Arc<dyn Log> = Arc::new(engines.log().await?);
-        let topics = schemas::topic::all().iter().map(|topic| topic.name.clone()).collect();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().map_err(|e| e.to_string())?;
         let mut house = Self {
             began: Instant::now(),
@@ -141,7 +147,8 @@ impl House {
             cutting: Mutex::new(()),
             is_full,
             filling: Mutex::new(()),
-            repeater: Repeater::new(log, topics),
+            log,
+            copies: Arc::default(),
             repeating: Mutex::new(()),
             edges,
             workers,
@@ -151,6 +158,7 @@ impl House {
             offers: std::sync::Mutex::default(),
             http,
             turns: AtomicUsize::new(0),
+            crashes: AtomicUsize::new(0),
             _proxy: proxy,
             folder,
         };
@@ -166,6 +174,12 @@ impl House {
 
     fn offers(&self) -> MutexGuard<'_, Vec<Offer>> {
         self.offers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy machine for every event, for as long as it lives.
+    fn repeater(&self) -> Repeater {
+        let topics = schemas::topic::all().iter().map(|topic| topic.name.clone()).collect();
+        Repeater::new(Arc::clone(&self.log), topics, Arc::clone(&self.copies))
     }
 
     fn fill(&self, is_full: bool) {
@@ -209,12 +223,28 @@ impl House {
         Ok(longest)
     }
 
+    /// Starts again what died of a segmentation fault, as a supervisor does: when brokers come back, the Kafka client library
+    /// (librdkafka 2.12.1, `rd_kafka_metadata_update_op`) reads partitions that it has not written, now and then. Nothing may be
+    /// lost by that either; how often it happened stands in the report.
+    async fn revive(&self) -> Result<(), String> {
+        for process in self.edges.iter().chain(&self.workers) {
+            let Ok(mut process) = process.try_lock() else { continue };
+            if process.ended().is_some_and(|status| status.signal() == Some(SEGMENTATION_FAULT)) {
+                self.say(&format!("{} died of a segmentation fault", process.name));
+                self.crashes.fetch_add(1, Ordering::Relaxed);
+                process.kill().await;
+                process.start().await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Processes that ended although nobody killed them.
     fn dead(&self) -> Vec<String> {
         let all = self.edges.iter().chain(&self.workers);
         let ended = all.filter_map(|process| process.try_lock().ok());
         ended
-            .filter_map(|mut process| process.has_ended().then(|| process.name.clone()))
+            .filter_map(|mut process| process.ended().map(|_| process.name.clone()))
             .map(|name| {
                 format!("{name} ended by itself: {}", fleet::tail(&self.folder.path().join(format!("{name}.log"))))
             })
@@ -263,6 +293,7 @@ pub async fn run(options: Options) -> Result<Report, String> {
             strike = deck.draw();
             next_strike = Instant::now() + strike.after;
         }
+        house.revive().await?;
         let dead = house.dead();
         if !dead.is_empty() {
             report.problems.extend(dead);
@@ -280,7 +311,11 @@ pub async fn run(options: Options) -> Result<Report, String> {
     }
     report.took = began.elapsed();
     house.say("everything runs again");
-    while uploads.join_next().await.is_some() {}
+    while !uploads.is_empty() {
+        house.revive().await?;
+        let _ = timeout(Duration::from_millis(500), uploads.join_next()).await;
+    }
+    house.revive().await?;
     report.problems.extend(house.dead());
     let log: Arc<dyn Log> = Arc::new(house.engines.log().await?);
     let catalog = Box::new(house.engines.catalog().await?);
@@ -289,7 +324,9 @@ pub async fn run(options: Options) -> Result<Report, String> {
     house.say("everything is at rest");
     let (problems, counted) = house.check(&doors, settled + SETTLE).await?;
     report.problems.extend(problems);
-    (report.chunks, report.redone, report.copies) = (counted.chunks, counted.redone, house.repeater.copies());
+    report.crashes = house.crashes.load(Ordering::Relaxed);
+    (report.chunks, report.redone, report.copies) =
+        (counted.chunks, counted.redone, house.copies.load(Ordering::SeqCst));
     report.offers = house.offers().clone();
     if let Some(house) = Arc::get_mut(&mut house) {
         for process in house.workers.iter_mut().chain(&mut house.edges) {

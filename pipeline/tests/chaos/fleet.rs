@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -108,9 +108,9 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
-    /// Whether it ended by itself; a process that ends because a door went away breaks a promise.
-    pub fn has_ended(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
+    /// How it ended, when it did so by itself; a process that ends because a door went away breaks a promise.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().ok()?
     }
 
     /// SIGTERM; answers whether it ended in order within `patience`.

@@ -1,7 +1,7 @@
 //! Every event comes three times: a copy machine beside the log, as a broken producer or a network that answers late would be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,8 +20,6 @@ pub fn is_copy(record: &Record) -> bool {
 
 /// The copy machine; dropped, it is gone.
 pub struct Repeater {
-    is_on: Arc<AtomicBool>,
-    copies: Arc<AtomicU64>,
     running: JoinHandle<()>,
 }
 
@@ -32,40 +30,25 @@ impl Drop for Repeater {
 }
 
 impl Repeater {
-    /// A machine for all `topics` of `log`, switched off.
-    pub fn new(log: Arc<dyn Log>, topics: Vec<String>) -> Self {
-        let (is_on, copies) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (on, count) = (Arc::clone(&is_on), Arc::clone(&copies));
+    /// A machine for all `topics` of `log`: every event that is appended while it lives comes twice more. Counts in `copies`.
+    pub fn new(log: Arc<dyn Log>, topics: Vec<String>, copies: Arc<AtomicU64>) -> Self {
         let running = tokio::spawn(async move {
             loop {
-                // The broker may be away for a while.
-                if copy(&*log, &topics, &on, &count).await.is_err() {
+                // The broker may be out of reach for a while.
+                if copy(&*log, &topics, &copies).await.is_err() {
                     sleep(Duration::from_millis(500)).await;
                 }
             }
         });
-        Self { is_on, copies, running }
-    }
-
-    /// Every event that is appended while it is on comes twice more.
-    pub fn switch(&self, is_on: bool) {
-        self.is_on.store(is_on, Ordering::SeqCst);
-    }
-
-    /// Copies that were made.
-    pub fn copies(&self) -> u64 {
-        self.copies.load(Ordering::SeqCst)
+        Self { running }
     }
 }
 
-async fn copy(log: &dyn Log, topics: &[String], is_on: &AtomicBool, copies: &AtomicU64) -> Result<(), Error> {
+async fn copy(log: &dyn Log, topics: &[String], copies: &AtomicU64) -> Result<(), Error> {
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let mut reader = log.tail(&names, From::End).await?;
     loop {
         let Tailed::Records(records) = reader.next().await? else { continue };
-        if !is_on.load(Ordering::SeqCst) {
-            continue;
-        }
         let twice = records.iter().filter(|record| !is_copy(record)).flat_map(|record| [again(record), again(record)]);
         let twice: Vec<NewRecord> = twice.collect();
         let count = twice.len() as u64;

@@ -35,6 +35,8 @@ pub struct Report {
     pub redone: u64,
     /// Copies of events.
     pub copies: u64,
+    /// Processes that died of a segmentation fault and were started again.
+    pub crashes: usize,
     /// From offering a video to its being ready while nothing goes wrong.
     pub calm: Duration,
 }
@@ -98,10 +100,11 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{} chunks, {} of them done again; {} events delivered once more; {} problems",
+            "{} chunks, {} of them done again; {} events delivered once more; {} processes died of the client library; {} problems",
             self.chunks,
             self.redone,
             self.copies,
+            self.crashes,
             self.problems.len()
         )?;
         self.problems.iter().try_for_each(|problem| writeln!(f, "PROBLEM {problem}"))
