@@ -283,6 +283,13 @@ impl Roles {
                  scylla://… before there is one"
             );
         }
+        if let LogAt::Kafka(brokers) = &self.config.log
+            && brokers.registry.is_some()
+        {
+            tracing::warn!(
+                "`registry` is not used yet: values carry the built-in schema ids, which every edge tells at /api/registry"
+            );
+        }
         let doors = self.config.doors();
         let (log, catalog, blobs) = (doors.log_at(), doors.catalog_at(), doors.blobs_at());
         let (ops, slots, stages) = (url(self.ops), self.config.slots, self.stages.join(","));
