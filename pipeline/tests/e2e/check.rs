@@ -177,10 +177,10 @@ fn first_of(times: &[f64]) -> &[f64] {
     &times[..times.len().min(6)]
 }
 
-/// When the source ends by its own clock, seconds from its origin.
-pub fn duration(source: &Measured) -> f64 {
+/// When the source ends by its own clock, seconds from its origin; its last picture is held for `hold` seconds more.
+pub fn duration(source: &Measured, hold: f64) -> f64 {
     let pictures = source.pictures();
-    let picture = pictures.last().map(|picture| picture.at + frame_time(pictures));
+    let picture = pictures.last().map(|picture| picture.at + frame_time(pictures) + hold);
     let sound = source.sound.as_ref().and_then(Heard::end);
     picture.into_iter().chain(sound).fold(0.0, f64::max) - source.origin()
 }

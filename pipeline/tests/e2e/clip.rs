@@ -42,7 +42,7 @@ pub struct Sound {
     pub layout: &'static str,
     /// Samples per second.
     pub rate: u32,
-    /// When it begins, seconds into the picture.
+    /// When it begins, seconds into the picture; negative, if it is there before.
     pub begin: f64,
     /// When it ends, seconds into the picture.
     pub end: f64,
@@ -81,7 +81,7 @@ impl Sound {
             _ => 2,
         };
         let tone = format!("0.08*sin(2*PI*{TONE_HZ}*(t+{begin}))");
-        let beep = format!("0.4*sin(2*PI*1000*(t+{begin}))*lt(mod(t+{begin}+0.000001,1),0.08)");
+        let beep = format!("0.4*sin(2*PI*1000*(t+{begin}))*lt(mod(t+{begin}+1.000001,1),0.08)");
         let every = vec![format!("{tone}+{beep}"); channels].join("|");
         format!("aevalsrc='{every}':c={layout}:s={rate}:d={}", end - begin)
     }

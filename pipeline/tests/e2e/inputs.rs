@@ -132,7 +132,7 @@ async fn run(server: &Server, drawn: &Drawn) -> Result<(Value, f64, (Duration, D
 
 async fn verify(api: &Api, data: &Path, done: Done) -> Row {
     let Done { drawn, job, wall, first } = &done;
-    let seconds = check::duration(&drawn.source);
+    let seconds = check::duration(&drawn.source, drawn.kind.hold);
     let mut row = Row { name: drawn.kind.name.to_owned(), frames_in: drawn.source.pictures().len(), ..Row::default() };
     let id = job["id"].as_str().unwrap_or_default();
 
@@ -221,7 +221,8 @@ async fn plays(api: &Api, id: &str, drawn: &Drawn, row: &mut Row) -> Result<(), 
     let allow = Allow { is_damaged: drawn.kind.is_damaged, is_hdr: drawn.kind.is_hdr };
     let origin = source.origin();
     let frame = check::frame_time(source.pictures());
-    let pictures_end = source.pictures().last().map_or(0.0, |picture| picture.at + frame) - source.pictures()[0].at;
+    let last = source.pictures().last().map_or(0.0, |picture| picture.at + frame + drawn.kind.hold);
+    let pictures_end = last - source.pictures()[0].at;
     row.problems.extend(playback::playlist_problems(api, id, pictures_end, frame).await?);
 
     let master = playback::master(api, id).await?;
@@ -240,7 +241,7 @@ async fn plays(api: &Api, id: &str, drawn: &Drawn, row: &mut Row) -> Result<(), 
         let whole = measure(&url, 1, has_sound).await?;
         let mut found = check::pictures(source.pictures(), whole.pictures(), origin, allow);
         found.extend(check::sound(source, &whole, whole.pictures()));
-        found.extend(file_problems(&url, check::duration(source), frame).await?);
+        found.extend(file_problems(&url, check::duration(source, drawn.kind.hold), frame).await?);
         row.problems.extend(found.into_iter().map(|problem| format!("{quality} progressive: {problem}")));
 
         row.frames_out.push(format!("{}/{}/{}", shown.len(), alone.pictures().len(), whole.pictures().len()));

@@ -14,6 +14,8 @@ pub enum Then {
     Copy(&'static str, &'static str),
     /// Its bytes are changed.
     Patch(fn(&mut Vec<u8>)),
+    /// From half its length on it is half as large; ffmpeg joins the parts.
+    Shrink,
 }
 
 /// One kind of input.
@@ -33,6 +35,8 @@ pub struct Kind {
     pub then: Then,
     /// Upright size with square pixels.
     pub shows: (u32, u32),
+    /// How much longer than the others the last picture is shown, seconds.
+    pub hold: f64,
     /// Options with which ffmpeg presents it as it should be presented.
     pub decode: &'static str,
     /// Whether pictures of the source itself may be unreadable.
@@ -51,6 +55,7 @@ impl Kind {
             encode,
             then: Then::Keep,
             shows: (640, 360),
+            hold: 0.0,
             decode: "",
             is_damaged: false,
             is_hdr: false,
@@ -106,6 +111,11 @@ impl Kind {
         self
     }
 
+    fn hold(mut self, seconds: f64) -> Self {
+        self.hold = seconds;
+        self
+    }
+
     fn decode(mut self, options: &'static str) -> Self {
         self.decode = options;
         self
@@ -142,6 +152,22 @@ impl Kind {
                 args.push(file.display().to_string());
                 clip::ffmpeg(args).await?;
             }
+            Then::Shrink => {
+                let half = self.scene.seconds / 2.0;
+                let small = Scene { finish: "scale=iw/2:ih/2", ..self.scene.clone() };
+                let mut joined = Vec::new();
+                let first = format!("-t {half} -output_ts_offset {half}");
+                let second = format!("-ss {half} -output_ts_offset {}", self.scene.seconds);
+                for (scene, part) in [(&self.scene, first), (&small, second)] {
+                    let piece = folder.join("piece.ts");
+                    clip::draw(scene, None, &format!("{} {part}", self.encode), &piece).await?;
+                    joined.extend(std::fs::read(&piece).map_err(|error| format!("read {}: {error}", piece.display()))?);
+                }
+                let whole = folder.join("whole.ts");
+                std::fs::write(&whole, joined).map_err(|error| format!("write {}: {error}", whole.display()))?;
+                let (whole, file) = (whole.display().to_string(), file.display().to_string());
+                clip::ffmpeg(["-i", &whole, "-c", "copy", &file]).await?;
+            }
             Then::Patch(change) => {
                 clip::draw(&self.scene, self.sound.as_ref(), self.encode, &file).await?;
                 let mut bytes = std::fs::read(&file).map_err(|error| format!("read {}: {error}", file.display()))?;
@@ -167,11 +193,11 @@ pub fn all() -> Vec<Kind> {
         Kind::new("mp4-rotated-90", "clip.mp4", H264_AAC)
             .size(360, 640)
             .finish("transpose=2")
-            .then(Then::Patch(|file| patch::rotate(file, 90))),
+            .then(Then::Patch(|file| patch::turn(file, (0, 1), (-1, 0)))),
         Kind::new("mov-rotated-270", "clip.mov", H264_AAC)
             .size(360, 640)
             .finish("transpose=1")
-            .then(Then::Patch(|file| patch::rotate(file, 270))),
+            .then(Then::Patch(|file| patch::turn(file, (0, -1), (1, 0)))),
         Kind::new("mp4-no-audio", "clip.mp4", "-c:v libx264 -preset veryfast -pix_fmt yuv420p").silent(),
         Kind::new("mp4-aac-5.1", "clip.mp4", "-c:v libx264 -preset veryfast -pix_fmt yuv420p -c:a aac -b:a 320k")
             .sound("5.1", 48_000, 0.0, 5.0),
@@ -187,6 +213,41 @@ pub fn all() -> Vec<Kind> {
             .sound("mono", 44_100, 0.0, 5.0),
         Kind::new("mkv-h264-ac3", "clip.mkv", "-c:v libx264 -preset veryfast -pix_fmt yuv420p -c:a ac3 -b:a 384k")
             .sound("5.1", 48_000, 0.0, 5.0),
+        Kind::new("mp4-fragmented-two-of-each", "clip.mp4", "-map 0:v -map 0:v -map 1:a -map 1:a -filter:v:1 negate -filter:a:1 volume=0 -c:v libx264 -preset veryfast -g 25 -pix_fmt yuv420p -c:a aac -movflags +frag_keyframe+empty_moov+default_base_moof")
+            .size(320, 180)
+            .seconds(4.0),
+        Kind::new("mp4-vp9-turned-180", "clip.mp4", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M -pix_fmt yuv420p -c:a aac")
+            .size(320, 180)
+            .seconds(4.0)
+            .finish("hflip,vflip")
+            .then(Then::Patch(|file| patch::turn(file, (-1, 0), (0, -1)))),
+        Kind::new("mp4-mpeg4-mirrored", "clip.mp4", "-c:v mpeg4 -bf 2 -q:v 4 -pix_fmt yuv420p -c:a aac")
+            .size(320, 180)
+            .seconds(4.0)
+            .finish("hflip")
+            .then(Then::Patch(|file| patch::turn(file, (-1, 0), (0, 1)))),
+        Kind::new("mp4-av1-sound-starts-early", "clip.mp4", "-vf setpts=PTS+0.4/TB -af asetpts=PTS+0.4/TB -c:v libsvtav1 -preset 12 -pix_fmt yuv420p -c:a aac")
+            .size(320, 180)
+            .seconds(4.0)
+            .sound("stereo", 48_000, -0.4, 4.0),
+        // As a browser records: clusters of unknown length, no index, no duration.
+        Kind::new("webm-live-without-cues", "clip.webm", "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 1M -g 50 -pix_fmt yuv420p -c:a libopus -live 1")
+            .size(320, 180)
+            .seconds(4.0),
+        Kind::new("mkv-size-changes", "clip.mkv", "-c:v libx264 -preset veryfast -g 25 -pix_fmt yuv420p")
+            .seconds(4.0)
+            .silent()
+            .then(Then::Shrink),
+        // Two seconds longer than a frame; the sound goes on to nearly the end.
+        Kind::new("mp4-last-picture-held", "clip.mp4", "-c:v libx264 -bf 0 -preset veryfast -pix_fmt yuv420p -c:a aac")
+            .size(320, 180)
+            .seconds(3.0)
+            .sound("stereo", 48_000, 0.0, 4.5)
+            .then(Then::Copy("", "-bsf:v setts=duration=if(gt(PTS\\,37700)\\,26112\\,512)"))
+            .hold(2.0),
+        Kind::new("avi-h264-pcm", "clip.avi", "-c:v libx264 -bf 0 -preset veryfast -g 25 -pix_fmt yuv420p -c:a pcm_s16le")
+            .size(320, 180)
+            .seconds(4.0),
         Kind::new("mp4-one-frame", "clip.mp4", "-c:v libx264 -pix_fmt yuv420p").seconds(0.04).silent(),
         Kind::new("mp4-a-fifth-of-a-second", "clip.mp4", H264_AAC).seconds(0.2),
         Kind::new("webm-odd-161x121", "clip.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -pix_fmt yuv420p -c:a libopus")

@@ -10,11 +10,12 @@ fn put_u32(file: &mut [u8], at: usize, number: u32) {
     file[at..at + 4].copy_from_slice(&number.to_be_bytes());
 }
 
-/// Makes the first track of version 0 turn by 90 or 270 degrees clockwise when it is shown.
-pub fn rotate(file: &mut [u8], degrees: u32) {
+/// Gives the first track (version 0) a display matrix: where it puts the right and the lower side of the picture.
+pub fn turn(file: &mut [u8], right: (i32, i32), lower: (i32, i32)) {
     let matrix = body(file, b"tkhd", 0) + 40;
-    let (b, c) = if degrees == 90 { (0x1_0000, -0x1_0000_i32) } else { (-0x1_0000_i32, 0x1_0000) };
-    for (place, number) in [0, b, 0, c, 0, 0, 0, 0, 0x4000_0000].into_iter().enumerate() {
+    let entries = [right.0, right.1, 0, lower.0, lower.1, 0];
+    let entries = entries.map(|entry| entry * 0x1_0000).into_iter().chain([0, 0, 0x4000_0000]);
+    for (place, number) in entries.enumerate() {
         put_u32(file, matrix + place * 4, number as u32);
     }
 }
