@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "cli/doors.rs"]
+mod doors;
 #[path = "cli/server.rs"]
 mod server;
 #[path = "cli/up.rs"]

@@ -10,7 +10,7 @@ use super::{assert_failure, run, stderr, streamforge};
 /// Longest wait for anything of a process.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Up {
+pub(super) struct Up {
     /// Until it has ended.
     child: Option<Child>,
     url: String,
@@ -18,7 +18,7 @@ struct Up {
 }
 
 /// Starts `up` on ports of its own and waits until it serves.
-fn up(folder: &tempfile::TempDir, more: &[&str]) -> Up {
+pub(super) fn up(folder: &tempfile::TempDir, more: &[&str]) -> Up {
     let arguments =
         [&["up", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data", "data"], more].concat();
     let mut command = streamforge(folder, &arguments);
@@ -36,12 +36,12 @@ fn up(folder: &tempfile::TempDir, more: &[&str]) -> Up {
 }
 
 impl Up {
-    fn signal(&self, signal: rustix::process::Signal) {
+    pub(super) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.as_ref().unwrap().id().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    fn ended(mut self) -> Output {
+    pub(super) fn ended(mut self) -> Output {
         let began = Instant::now();
         while self.child.as_mut().unwrap().try_wait().unwrap().is_none() {
             assert!(began.elapsed() < PATIENCE, "up does not end");
