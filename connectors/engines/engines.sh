@@ -18,10 +18,11 @@ engines_help() {
 ./dev engines kill [--data DIR] ENGINE...                  stop with SIGKILL, as a crash would
 ./dev engines status [--data DIR]                          address, pid, memory and health of each; 1 unless all are well
 ./dev engines env [--data DIR] [tests|pipeline]            what to export so that tests or the pipeline use them
+./dev engines fetch [ENGINE...] [clients]                  bring them to this machine, and start nothing
 
 Engines: kafka cassandra seaweedfs prometheus; all of them when none is named. DIR is .dev/engines, or what
 STREAMFORGE_ENGINES_DATA says. Two folders are two sets of engines. A port that is taken is replaced by a free one;
---free-ports takes free ones from the start.
+--free-ports takes free ones from the start. `clients` are other people's programs that tests read and write topics with.
 HELP
 }
 
@@ -267,6 +268,18 @@ engines_up() {
     done
 }
 
+engines_fetch() {
+    local name
+    mkdir -p "$engines_cache"
+    exec 9>"$engines_cache/lock"
+    flock 9
+    for name in "$@"; do
+        [ "$name" = clients ] || need "$(engine_needs)"
+        "fetch_$name" || stop "cannot fetch $name" "look at the network, then run it again"
+    done
+    exec 9>&-
+}
+
 # Sends a signal to engines and waits until they are gone: signal, seconds, engines.
 engines_end() {
     local signal=$1 patience=$2 name pid until
@@ -329,6 +342,7 @@ engines_test_env() {
     [ ! -d "$kafka_home" ] || echo "export STREAMFORGE_TEST_KAFKA_HOME='$kafka_home'"
     [ ! -d "$cassandra_home" ] || echo "export STREAMFORGE_TEST_CASSANDRA_HOME='$cassandra_home'"
     [ ! -x "$seaweedfs_home/weed" ] || echo "export STREAMFORGE_TEST_WEED='$seaweedfs_home/weed'"
+    ! find_clients || echo "export STREAMFORGE_TEST_PYTHON='$clients_python'"
     if find_prometheus; then
         echo "export STREAMFORGE_TEST_PROMETHEUS='$(command -v "$prometheus")'"
         echo "export STREAMFORGE_TEST_PROMTOOL='$(command -v "$promtool")'"
@@ -370,6 +384,10 @@ engines() {
         --data=*) engines_data=${1#--data=} ;;
         --free-ports) free_ports=true ;;
         kafka | cassandra | seaweedfs | prometheus) names+=("$1") ;;
+        clients)
+            [ "$action" = fetch ] || wrong_usage "\`$1\` belongs to ./dev engines fetch"
+            names+=("$1")
+            ;;
         tests | pipeline)
             [ "$action" = env ] || wrong_usage "\`$1\` belongs to ./dev engines env"
             names+=("$1")
@@ -394,6 +412,10 @@ engines() {
     kill)
         [ "${#names[@]}" -gt 0 ] || wrong_usage "./dev engines kill wants the names of engines"
         engines_end KILL 10 "${names[@]}"
+        ;;
+    fetch)
+        [ "${#names[@]}" -gt 0 ] || names=("${all_engines[@]}")
+        engines_fetch "${names[@]}"
         ;;
     status) engines_status ;;
     env)

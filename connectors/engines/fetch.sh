@@ -11,6 +11,7 @@ kafka_home=$engines_cache/kafka-4.4.0
 cassandra_home=$engines_cache/cassandra-5.0.9
 seaweedfs_home=$engines_cache/seaweedfs-4.48
 prometheus_home=$engines_cache/prometheus
+clients_list=connectors/tests/clients/requirements.txt
 
 engine_needs() {
     cat <<'NEEDS'
@@ -19,6 +20,14 @@ has curl|curl
 test -e /etc/ssl/certs/ca-certificates.crt|ca-certificates
 has unzip|unzip
 has flock && has setsid|util-linux
+NEEDS
+}
+
+client_needs() {
+    cat <<'NEEDS'
+has kcat|kcat
+has python3|python3
+has python3 && python3 -c 'import ensurepip, venv'|python3-venv
 NEEDS
 }
 
@@ -102,4 +111,25 @@ fetch_prometheus() {
     rm "$part"/prometheus_*.deb
     mv "$part" "$prometheus_home"
     find_prometheus
+}
+
+# Sets `clients_python`: a Python that has what other people's programs read and write topics with. Each list of packages
+# has a folder of its own, and a folder that is not whole counts as none.
+find_clients() {
+    local home
+    home=$engines_cache/clients-$(sha256sum "$clients_list" | cut -c1-12)
+    clients_python=$home/bin/python
+    [ -e "$home/whole" ] && "$clients_python" -c '' 2>/dev/null
+}
+
+fetch_clients() {
+    need "$(client_needs)"
+    ! find_clients || return 0
+    local home=${clients_python%/bin/python}
+    say "fetching Python clients of Kafka and S3 into $home"
+    rm -rf "$home"
+    python3 -m venv "$home" || stop "cannot make a Python environment" "install python3-venv"
+    "$clients_python" -m pip install -q --disable-pip-version-check --require-hashes --only-binary :all: \
+        -r "$clients_list" >&2 || stop "cannot install what $clients_list names" "look at the network, then run it again"
+    touch "$home/whole"
 }

@@ -302,6 +302,14 @@ impl Wanted {
         }
     }
 
+    /// What the names of all topics begin with in the log; empty where nobody else uses it.
+    pub fn topic_prefix(&self) -> &str {
+        match &self.log {
+            LogAt::Embedded => "",
+            LogAt::Kafka(kafka) => &kafka.prefix,
+        }
+    }
+
     /// Whether log or catalog belong to this process alone.
     pub fn is_one_process(&self) -> bool {
         self.log == LogAt::Embedded || self.catalog == CatalogAt::Embedded

@@ -74,6 +74,8 @@ pub struct Settings {
     pub catalog_patience: Duration,
     /// Names the job of an upload that begins at so many milliseconds since the Unix epoch; unique among all edges.
     pub new_job: fn(u64) -> JobId,
+    /// What the names of topics begin with in a log that several deployments share.
+    pub topic_prefix: String,
     /// The stages of the pipeline, wherever they run.
     pub stages: Vec<KnownStage>,
     /// A worker of which nothing was heard for so long counts as gone.
@@ -108,6 +110,7 @@ impl Default for Settings {
             grace: Duration::from_secs(20),
             catalog_patience: Duration::from_secs(10),
             new_job: |unix_ms| JobId::from_parts(unix_ms, rand::random()),
+            topic_prefix: String::new(),
             stages: Vec::new(),
             worker_timeout: Duration::from_secs(10),
         }

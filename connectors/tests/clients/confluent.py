@@ -52,7 +52,10 @@ def read_all(args, registry):
     undecodable = 0
     existing = consumer.list_topics(timeout=10).topics
     for subject in registry.get_subjects():
-        topic = args.topic_prefix + subject.removesuffix("-value")
+        # A registry may be shared by others.
+        if not subject.startswith(args.topic_prefix):
+            continue
+        topic = subject.removesuffix("-value")
         if topic not in existing:
             print(json.dumps({"topic": topic, "there": False}))
             continue
@@ -96,8 +99,8 @@ def announce(args, registry):
     s3 = boto3.client("s3", endpoint_url=args.s3, config=Config(signature_version="s3v4"),
                       region_name=os.environ.get("AWS_REGION", "us-east-1"))
     s3.put_object(Bucket=args.bucket, Key=key, Body=video)
-    subject = "upload.received-value"
-    schema = registry.get_latest_version(subject).schema
+    topic = args.topic_prefix + "upload.received"
+    schema = registry.get_latest_version(f"{topic}-value").schema
     encode = AvroSerializer(registry, schema, conf={"auto.register.schemas": False, "use.latest.version": True})
     event = {
         "job": job,
@@ -111,7 +114,6 @@ def announce(args, registry):
         "origin": "confluent.py",
         **json.loads(args.event),
     }
-    topic = args.topic_prefix + "upload.received"
     producer = Producer({"bootstrap.servers": args.brokers, "acks": "all", **properties(args.property)})
     ends = []
     producer.produce(topic, encode(event, SerializationContext(topic, MessageField.VALUE)), key=job,

@@ -255,6 +255,7 @@ impl Roles {
             public_path: self.config.public_path.clone(),
             grace: self.config.grace,
             is_alone: self.config.doors().is_one_process(),
+            topic_prefix: self.config.doors().topic_prefix().to_owned(),
             stages,
             worker_timeout: self.config.session_timeout,
             ..edge::Settings::default()

@@ -1,5 +1,6 @@
 //! The read half of a schema registry, as Confluent's clients ask one: whoever reads topics with any of them decodes what
-//! lies there, with nothing else to install. The schemas are those that are part of the program.
+//! lies there, with nothing else to install. The schemas are those that are part of the program. Subjects are named for the
+//! topics as they lie in the log, prefix included; without the prefix they are found as well.
 //!
 //! Errors have Confluent's shape here, not that of the rest of the edge: `{ "error_code": 40401, "message": "…" }`.
 
@@ -30,13 +31,18 @@ impl Fault {
     }
 }
 
-/// Answers a request for `path` below the registry's address.
-pub async fn answer(method: &Method, path: &str, body: BoxStream<'static, Result<Bytes, String>>) -> Response {
+/// Answers a request for `path` below the registry's address; the names of topics in the log begin with `prefix`.
+pub async fn answer(
+    prefix: &str,
+    method: &Method,
+    path: &str,
+    body: BoxStream<'static, Result<Bytes, String>>,
+) -> Response {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let found = match *method {
-        Method::GET | Method::HEAD => read(&parts),
+        Method::GET | Method::HEAD => read(prefix, &parts),
         Method::POST => match schema_of(body).await {
-            Ok(schema) => look_up(&parts, &schema),
+            Ok(schema) => look_up(prefix, &parts, &schema),
             Err(fault) => Err(fault),
         },
         Method::PUT | Method::DELETE => Err(read_only()),
@@ -61,26 +67,27 @@ fn read_only() -> Fault {
     Fault(StatusCode::UNPROCESSABLE_ENTITY, 42205, message.to_owned())
 }
 
-fn read(parts: &[&str]) -> Found {
+fn read(prefix: &str, parts: &[&str]) -> Found {
+    let find = |subject: &str| find(prefix, subject);
     match parts {
         [] => Ok(json!({})),
-        ["subjects"] => Ok(named().map(|topic| topic.subject.as_str()).collect()),
+        ["subjects"] => Ok(named().map(|topic| full(prefix, topic)).collect()),
         ["subjects", subject, "versions"] => {
             Ok(find(subject)?.versions.iter().map(|version| version.version).collect())
         }
         ["subjects", subject, "versions", number] => {
             let topic = find(subject)?;
-            Ok(described(topic, version(topic, number)?))
+            Ok(described(prefix, topic, version(topic, number)?))
         }
         ["subjects", subject, "versions", number, "schema"] => parsed(version(find(subject)?, number)?),
         ["subjects", subject, "versions", number, "referencedby"] => version(find(subject)?, number).map(|_| json!([])),
         ["schemas", "types"] => Ok(json!(["AVRO"])),
         ["schemas", "ids", id] => Ok(json!({ "schema": by_id(id)?.1.text })),
         ["schemas", "ids", id, "schema"] => parsed(by_id(id)?.1),
-        ["schemas", "ids", id, "subjects"] => Ok(json!([by_id(id)?.0.subject])),
+        ["schemas", "ids", id, "subjects"] => Ok(json!([full(prefix, by_id(id)?.0)])),
         ["schemas", "ids", id, "versions"] => {
             let (topic, version) = by_id(id)?;
-            Ok(json!([{ "subject": topic.subject, "version": version.version }]))
+            Ok(json!([{ "subject": full(prefix, topic), "version": version.version }]))
         }
         ["config"] => Ok(json!({ "compatibilityLevel": "FULL_TRANSITIVE" })),
         ["config", subject] => Ok(json!({ "compatibilityLevel": find(subject)?.compatibility })),
@@ -91,7 +98,8 @@ fn read(parts: &[&str]) -> Found {
 }
 
 /// Producers ask which id their schema has, and some register it each time: what is there already is answered.
-fn look_up(parts: &[&str], schema: &str) -> Found {
+fn look_up(prefix: &str, parts: &[&str], schema: &str) -> Found {
+    let find = |subject: &str| find(prefix, subject);
     let (subject, is_registering) = match parts {
         ["subjects", subject] => (subject, false),
         ["subjects", subject, "versions"] => (subject, true),
@@ -118,7 +126,7 @@ fn look_up(parts: &[&str], schema: &str) -> Found {
     }
     match same {
         Some(version) if is_registering => Ok(json!({ "id": version.id })),
-        Some(version) => Ok(described(topic, version)),
+        Some(version) => Ok(described(prefix, topic, version)),
         None if is_registering => Err(read_only()),
         None => Err(Fault::not_found(40403, "Schema not found".to_owned())),
     }
@@ -146,8 +154,14 @@ fn named() -> impl Iterator<Item = &'static Topic> {
     topic::all().iter().filter(|topic| !topic.versions.is_empty())
 }
 
-fn find(subject: &str) -> Result<&'static Topic, Fault> {
-    let found = named().find(|topic| topic.subject == subject);
+/// The subject of `topic` where names begin with `prefix`.
+fn full(prefix: &str, topic: &Topic) -> String {
+    format!("{prefix}{}", topic.subject)
+}
+
+fn find(prefix: &str, subject: &str) -> Result<&'static Topic, Fault> {
+    let short = subject.strip_prefix(prefix).unwrap_or(subject);
+    let found = named().find(|topic| topic.subject == short || topic.subject == subject);
     found.ok_or_else(|| Fault::not_found(40401, format!("Subject '{subject}' not found.")))
 }
 
@@ -173,8 +187,8 @@ fn by_id(id: &str) -> Result<(&'static Topic, &'static Version), Fault> {
     found.ok_or_else(|| Fault::not_found(40403, format!("Schema {number} not found")))
 }
 
-fn described(topic: &Topic, version: &Version) -> Value {
-    json!({ "subject": topic.subject, "version": version.version, "id": version.id, "schema": version.text })
+fn described(prefix: &str, topic: &Topic, version: &Version) -> Value {
+    json!({ "subject": full(prefix, topic), "version": version.version, "id": version.id, "schema": version.text })
 }
 
 fn parsed(version: &Version) -> Found {

@@ -127,7 +127,7 @@ fn routes(edge: Arc<Edge>) -> impl Filter<Extract = (Response,), Error = Infalli
     let jobs = job_routes(&edge);
     let uploads = upload_route(&edge);
     let operate = operate::routes(&edge);
-    let registry = registry_route();
+    let registry = registry_route(&edge);
     let rest = other_routes(&edge);
     streams
         .or(jobs)
@@ -283,13 +283,17 @@ fn upload_route(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-fn registry_route() -> BoxedFilter<(Response,)> {
+fn registry_route(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
+    let edge = Arc::clone(edge);
+    let edge = warp::any().map(move || Arc::clone(&edge));
     warp::path!("api" / "registry" / ..)
+        .and(edge)
         .and(warp::path::tail())
         .and(warp::method())
         .and(warp::body::stream().map(boxed_body))
-        .then(|path: warp::path::Tail, method: Method, body| async move {
-            at("/api/registry", Ok(registry::answer(&method, path.as_str(), body).await))
+        .then(|edge: Arc<Edge>, path: warp::path::Tail, method: Method, body| async move {
+            let prefix = &edge.settings.topic_prefix;
+            at("/api/registry", Ok(registry::answer(prefix, &method, path.as_str(), body).await))
         })
         .boxed()
 }

@@ -1,5 +1,6 @@
 //! The read half of a schema registry, asked as Confluent's clients ask.
 
+use pipeline::edge::Settings;
 use reqwest::StatusCode;
 use schemas::topic;
 use serde_json::{Value, json};
@@ -100,4 +101,20 @@ async fn producers_find_their_schema_and_change_none() {
     let deleted = house.http.delete(house.url("/api/registry/subjects/chunk.cut-value")).send().await.unwrap();
     assert_eq!(deleted.status(), 422);
     assert_eq!(get(&house, "/subjects/chunk.cut-value/versions").await.1, json!([1]));
+}
+
+#[tokio::test]
+async fn where_several_share_a_log_subjects_have_the_names_of_the_topics_that_lie_there() {
+    let house = House::with(Settings { topic_prefix: "north-".to_owned(), ..Settings::default() }).await;
+    let (_, subjects) = get(&house, "/subjects").await;
+    let wanted: Vec<String> = topic::all().iter().map(|topic| format!("north-{}", topic.subject)).collect();
+    assert_eq!(subjects, json!(wanted));
+    // A client that names subjects after topics finds them, and so does one that asks for the subject of the topic file.
+    for subject in ["north-upload.received-value", "upload.received-value"] {
+        let (status, latest) = get(&house, &format!("/subjects/{subject}/versions/latest")).await;
+        assert_eq!((status.as_u16(), &latest["subject"]), (200, &json!("north-upload.received-value")));
+    }
+    let (_, used) = get(&house, "/schemas/ids/1/subjects").await;
+    assert_eq!(used, json!(["north-upload.received-value"]));
+    assert_eq!(get(&house, "/subjects/south-upload.received-value/versions").await.0, 404);
 }
