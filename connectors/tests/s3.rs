@@ -106,7 +106,7 @@ async fn a_full_store_says_so_and_is_used_again_when_there_is_room() {
         true => Fault::Full,
         false => Fault::Nothing,
     };
-    with_faults("a full store", plan, move |_proxy, blobs, _| async move {
+    with_faults("a full store", plan, move |proxy, blobs, _| async move {
         blobs.put("before", "one".into()).await.unwrap();
         is_full.store(true, Ordering::SeqCst);
         assert!(matches!(blobs.put("small", "two".into()).await, Err(Error::Full)));
@@ -122,6 +122,7 @@ async fn a_full_store_says_so_and_is_used_again_when_there_is_room() {
         is_full.store(false, Ordering::SeqCst);
         blobs.put("small", "two".into()).await.unwrap();
         assert!(blobs.read("big").await.is_err(), "half of a blob is none");
+        drop(proxy);
     })
     .await;
 }
