@@ -163,7 +163,8 @@ async fn fold_job(doors: &Doors, job: JobId, events: Vec<(JobEvent, i64)>) -> Re
     };
     let row = change_row(doors, job, apply).await?;
     let has_ended = events.iter().any(|(event, _)| matches!(event, JobEvent::Ended(_)));
-    if !is_deleted && !(has_ended && is_in_vain(&row)) {
+    let is_wanted = !has_ended || !is_in_vain(&row);
+    if is_wanted && !is_deleted {
         return Ok(());
     }
     put_removal(doors, job, LONGEST_LEASE).await?;

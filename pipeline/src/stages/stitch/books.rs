@@ -29,12 +29,13 @@ pub fn balance(event: &ChunkTranscoded, chunks: &[ChunkTranscoded]) -> Ledger {
     let video_end_s = renditions.iter().map(|rendition| rendition.end_s).fold(0.0, f64::max);
     let source_end_difference_s = audio.as_ref().and_then(|_| source_difference(&event.media));
     let output_end_difference_s = audio.as_ref().map(|audio| audio.end_s - video_end_s);
-    if let (Some(source), Some(output)) = (source_end_difference_s, output_end_difference_s) {
-        if (source - output).abs() > tolerance(&event.media) && !is_end_damaged(chunks) {
-            findings.push(format!(
-                "the sound ends {output:+.3} s from the video's end where the source's ends {source:+.3} s from it"
-            ));
-        }
+    if let (Some(source), Some(output)) = (source_end_difference_s, output_end_difference_s)
+        && (source - output).abs() > tolerance(&event.media)
+        && !is_end_damaged(chunks)
+    {
+        findings.push(format!(
+            "the sound ends {output:+.3} s from the video's end where the source's ends {source:+.3} s from it"
+        ));
     }
     Ledger {
         job: event.job,
