@@ -129,7 +129,7 @@ async fn requests(state: &State, mut client: OwnedReadHalf, mut node: OwnedWrite
         }
         let is_swallowed =
             |text: &&str| frame.windows(text.len()).any(|bytes| bytes.eq_ignore_ascii_case(text.as_bytes()));
-        if state.swallowed.get().is_some_and(|text| is_swallowed(text)) {
+        if state.swallowed.get().is_some_and(is_swallowed) {
             continue;
         }
         let cut = frame[OPCODE] == EXECUTE && state.countdown.fetch_sub(1, Ordering::SeqCst) == 0;
