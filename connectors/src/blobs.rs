@@ -359,6 +359,18 @@ impl Blobs {
         Ok(removed.len() as u64)
     }
 
+    /// Removes what lies below the folder `prefix` but the blobs `kept`; answers how many blobs there were.
+    pub async fn delete_prefix_but(&self, prefix: &str, kept: &[String]) -> Result<u64, Error> {
+        let mut removed = 0;
+        for blob in self.list(prefix).await? {
+            if !kept.contains(&blob.key) {
+                self.delete(&blob.key).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// Bytes of all blobs.
     pub async fn usage(&self) -> Result<u64, Error> {
         let add = |total: u64, meta: Meta| async move { Ok(total + meta.size) };

@@ -9,6 +9,11 @@ pub fn key(job: JobId) -> String {
     format!("{}ledger.json", crate::manifest::prefix(job))
 }
 
+/// What stays of a job that failed, for whoever wants to know why: the upload, and what stitch counted.
+pub fn kept_of_failed(job: JobId) -> [String; 2] {
+    [crate::manifest::source_key(job), key(job)]
+}
+
 /// The books of one job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {

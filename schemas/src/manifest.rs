@@ -25,6 +25,11 @@ pub fn prefix(job: JobId) -> String {
     format!("jobs/{job}/")
 }
 
+/// Where the uploaded bytes of `job` lie.
+pub fn source_key(job: JobId) -> String {
+    format!("{}source", prefix(job))
+}
+
 /// A video as far as it can be played.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -250,12 +250,13 @@ impl Roles {
     }
 
     fn start_edge(&mut self, doors: Doors, listener: TcpListener, stages: Vec<KnownStage>) {
+        let doors_wanted = self.config.doors();
         let settings = edge::Settings {
             max_upload_bytes: self.config.max_upload_bytes,
             public_path: self.config.public_path.clone(),
             grace: self.config.grace,
-            is_alone: self.config.doors().is_one_process(),
-            topic_prefix: self.config.doors().topic_prefix().to_owned(),
+            is_alone: doors_wanted.is_one_process(),
+            topic_prefix: doors_wanted.topic_prefix().to_owned(),
             stages,
             worker_timeout: self.config.session_timeout,
             ..edge::Settings::default()

@@ -34,13 +34,7 @@ type Kept<T> = BTreeMap<(u32, i64), (T, Option<Handled>)>;
 impl Edge {
     /// `GET /api/dlq`: letters that nobody has handled, newest first.
     pub(super) async fn dead_letters(&self, asked: &str) -> Result<Response, Problem> {
-        let limit = match query::value(asked, "limit").filter(|text| !text.is_empty()) {
-            None => PAGE,
-            Some(text) => match text.parse::<usize>() {
-                Ok(limit @ 1..) => limit.min(LONGEST_PAGE),
-                _ => return Err(Problem::bad_request("bad_limit", "limit must be a number from 1")),
-            },
-        };
+        let limit = query::limit(asked, PAGE, LONGEST_PAGE)?;
         let stages = match query::value(asked, "stage").filter(|name| !name.is_empty()) {
             Some(name) => vec![self.known_stage(&name)?.name],
             None => self.settings.stages.iter().map(|stage| stage.name).collect(),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use connectors::Doors;
+use connectors::catalog::WorkerRow;
 use connectors::log::{From, Tailed};
 use futures::future::join_all;
 use schemas::JobId;
@@ -34,9 +35,11 @@ impl Edge {
         let now_ms = self.doors.clock.now_ms();
         // Each of these may be away: then its part of the story is missing, and the rest is told.
         let decision = self.doors.catalog.decision(job).await.ok().flatten();
+        let workers = self.doors.catalog.workers().await.ok();
+        let workers = workers.as_deref();
         let asked = self.settings.stages.iter().map(|stage| async move {
             let (facts, letters) = tokio::join!(
-                self.stage_facts(stage.name, stage.input, now_ms),
+                self.stage_facts(stage.name, stage.input, workers, now_ms),
                 timeout(PATIENCE, dead_letters(&self.doors, stage.name, job)),
             );
             (facts, letters.unwrap_or_default())
@@ -47,13 +50,19 @@ impl Edge {
         Ok(super::jobs::fresh(warp::reply::json(&words::tell(&facts))))
     }
 
-    async fn stage_facts(&self, stage: &'static str, input: &'static str, now_ms: i64) -> StageFacts {
+    async fn stage_facts(
+        &self,
+        stage: &'static str,
+        input: &'static str,
+        workers: Option<&[WorkerRow]>,
+        now_ms: i64,
+    ) -> StageFacts {
         let (group, topics) = (format!("streamforge.{stage}"), [input]);
         let behind = match timeout(PATIENCE, self.doors.log.progress(&group, &topics)).await {
             Ok(Ok(partitions)) => Some(partitions.iter().map(|at| at.end.saturating_sub(at.committed).max(0)).sum()),
             Ok(Err(_)) | Err(_) => None,
         };
-        let workers = self.doors.catalog.workers().await.ok().map(|workers| {
+        let workers = workers.map(|workers| {
             let timeout = self.settings.worker_timeout;
             let alive = workers.iter().filter(|worker| workers::is_alive(worker, now_ms, timeout));
             alive.filter(|worker| worker.stages.iter().any(|(name, ..)| name == stage)).count()

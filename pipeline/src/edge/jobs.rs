@@ -26,13 +26,7 @@ type Answer = Result<Response, Problem>;
 impl Edge {
     /// `GET /api/jobs`.
     pub(super) async fn list(&self, asked: &str) -> Answer {
-        let limit = match query::value(asked, "limit").filter(|text| !text.is_empty()) {
-            None => PAGE,
-            Some(text) => match text.parse::<usize>() {
-                Ok(limit @ 1..) => limit.min(LONGEST_PAGE),
-                _ => return Err(Problem::bad_request("bad_limit", "limit must be a number from 1")),
-            },
-        };
+        let limit = query::limit(asked, PAGE, LONGEST_PAGE)?;
         let state = match query::value(asked, "state").filter(|word| !word.is_empty()) {
             None => None,
             Some(word) => Some(State::from_word(&word).ok_or_else(|| {

@@ -1,5 +1,7 @@
 //! Query strings.
 
+use super::problem::Problem;
+
 /// The first value of `name` in `query`, with percent signs and plus signs resolved; bytes that are no UTF-8 are replaced.
 pub fn value(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|pair| {
@@ -8,8 +10,24 @@ pub fn value(query: &str, name: &str) -> Option<String> {
     })
 }
 
+/// The number of things that one page of an answer may have: what `query` says as `limit`, at most `most`, or `usual`.
+pub fn limit(query: &str, usual: usize, most: usize) -> Result<usize, Problem> {
+    match value(query, "limit").filter(|text| !text.is_empty()) {
+        None => Ok(usual),
+        Some(text) => match text.parse::<usize>() {
+            Ok(limit @ 1..) => Ok(limit.min(most)),
+            _ => Err(Problem::bad_request("bad_limit", "limit must be a number from 1")),
+        },
+    }
+}
+
 /// `text` with percent signs and plus signs resolved.
 pub fn decode(text: &str) -> String {
+    percent_decoded(&text.replace('+', " "))
+}
+
+/// `text` with percent signs resolved.
+pub fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -20,7 +38,6 @@ pub fn decode(text: &str) -> String {
                 decoded.push(escaped);
                 at += 2;
             }
-            (b'+', _) => decoded.push(b' '),
             (byte, _) => decoded.push(*byte),
         }
         at += 1;
@@ -43,5 +60,6 @@ mod tests {
         assert_eq!(value("name=%zz%4", "name").as_deref(), Some("%zz%4"));
         assert_eq!(value("names=x", "name"), None);
         assert_eq!(value("", "name"), None);
+        assert_eq!(percent_decoded("a+b%20c"), "a+b c", "only queries write a space as a plus sign");
     }
 }

@@ -17,7 +17,6 @@ use schemas::{ledger, manifest};
 use tokio_util::sync::CancellationToken;
 
 use super::events;
-use super::upload::source_key;
 use crate::header::replay;
 use crate::metrics;
 use crate::stage::chain;
@@ -208,9 +207,10 @@ pub async fn change_row(
 async fn remove(doors: &Doors, row: &JobRow) -> Result<u64, Error> {
     let job = row.id;
     let is_failed = row.ended.as_ref().is_some_and(|end| end.event.outcome == Outcome::Failed);
+    let (blobs, prefix) = (&doors.blobs, manifest::prefix(job));
     let blobs = match !row.deleted && is_failed {
-        true => remove_output(doors, job).await?,
-        false => doors.blobs.delete_prefix(&manifest::prefix(job)).await?,
+        true => blobs.delete_prefix_but(&prefix, &ledger::kept_of_failed(job)).await?,
+        false => blobs.delete_prefix(&prefix).await?,
     };
     if row.deleted {
         doors.catalog.forget(job).await?;
@@ -225,20 +225,6 @@ async fn remove(doors: &Doors, row: &JobRow) -> Result<u64, Error> {
 async fn put_removal(doors: &Doors, job: JobId, after: Duration) -> Result<(), Error> {
     let again = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
     Ok(doors.catalog.put_removal(job, doors.clock.now_ms().saturating_add(again)).await?)
-}
-
-/// Removes everything of a job but the upload itself and what stitch counted, which stay for whoever wants to know why
-/// it failed; answers how many blobs there were.
-async fn remove_output(doors: &Doors, job: JobId) -> Result<u64, Error> {
-    let kept = [source_key(job), ledger::key(job)];
-    let mut removed = 0;
-    for blob in doors.blobs.list(&manifest::prefix(job)).await? {
-        if !kept.contains(&blob.key) {
-            doors.blobs.delete(&blob.key).await?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
 }
 
 /// A worker that did not hear of the end may have written for a while: removes its leftovers, when they are due.

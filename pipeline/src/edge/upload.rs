@@ -17,7 +17,8 @@ use futures::{Stream, StreamExt};
 use headers::{HeaderMap, HeaderMapExt};
 use schemas::event::UploadReceived;
 use schemas::job::{JobRow, JobView};
-use schemas::{Claim, JobId, manifest};
+use schemas::manifest::source_key;
+use schemas::{Claim, JobId};
 use tokio::time::{Instant, timeout};
 use warp::http::StatusCode;
 use warp::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
@@ -113,11 +114,9 @@ impl Edge {
                         Err(error) => return Err(broken(&error)),
                     };
                     let is_video = part.content_type().is_some_and(|kind| kind.type_() == "video");
-                    if let Some(name) = part_name(part.headers(), part.file_name()) {
+                    let name = part_name(part.headers(), part.file_name());
+                    if let Some(name) = name.or_else(|| is_video.then(String::new)) {
                         return self.store(&name, &mut part).await;
-                    }
-                    if is_video {
-                        return self.store("", &mut part).await;
                     }
                 }
             }
@@ -281,11 +280,6 @@ async fn remove(doors: &Doors, job: JobId) -> Result<(), String> {
     doors.catalog.remove_upload(job).await.map_err(|error| chain(&error))
 }
 
-/// Where the uploaded bytes of `job` lie.
-pub fn source_key(job: JobId) -> String {
-    format!("{}source", manifest::prefix(job))
-}
-
 /// The name of the file in a part of a form, if it is one: `filename*` (RFC 8187) before `filename`, bytes that are no UTF-8
 /// replaced.
 fn part_name(headers: &HeaderMap, plain: Option<&str>) -> Option<String> {
@@ -301,7 +295,7 @@ fn part_name(headers: &HeaderMap, plain: Option<&str>) -> Option<String> {
     let extended = parameter("filename*").and_then(|value| {
         let (charset, rest) = value.split_once('\'')?;
         let (_language, encoded) = rest.split_once('\'')?;
-        charset.eq_ignore_ascii_case("utf-8").then(|| super::query::decode(encoded))
+        charset.eq_ignore_ascii_case("utf-8").then(|| super::query::percent_decoded(encoded))
     });
     extended.or_else(|| plain.map(str::to_owned)).or_else(|| parameter("filename"))
 }
@@ -352,4 +346,21 @@ where
 fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
     tracing::info!(error = chain(error), "an upload broke off");
     Problem::bad_request("broken_body", "the body broke off or is malformed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_by_either_parameter() {
+        let name = |stated: &'static str, plain| {
+            let headers = [(CONTENT_DISPOSITION, warp::http::HeaderValue::from_static(stated))].into_iter().collect();
+            part_name(&headers, plain)
+        };
+        let both = "form-data; name=file; filename=plain.mov; filename*=UTF-8''d%C3%ADa+1%20x.mov";
+        assert_eq!(name(both, Some("plain.mov")).as_deref(), Some("día+1 x.mov"));
+        assert_eq!(name("form-data; name=\"file\"; filename=\"a.mov\"", Some("a.mov")).as_deref(), Some("a.mov"));
+        assert_eq!(name("form-data; name=title", None), None, "a field is no file");
+    }
 }

@@ -4,7 +4,6 @@
 //! knows that its own attempt is over, so it looks once more. A worker that dies before that is covered by the second
 //! removal, after the longest lease.
 
-use connectors::blobs;
 use schemas::JobId;
 use schemas::event::Outcome;
 use schemas::{ledger, manifest};
@@ -25,29 +24,20 @@ pub(super) async fn after(shared: &Shared, job: JobId, gone: Gone) {
 }
 
 async fn remove(shared: &Shared, job: JobId, gone: Gone) -> Result<u64, String> {
-    let (catalog, store) = (&shared.doors.catalog, &shared.doors.blobs);
-    if gone == Gone::Deleted {
-        return store.delete_prefix(&manifest::prefix(job)).await.map_err(|error| chain(&error));
-    }
-    // A wish to cancel may come after the end: only what is decided counts.
-    let decision = catalog.decision(job).await.map_err(|error| chain(&error))?;
-    match decision.map(|decision| decision.outcome) {
-        Some(Outcome::Failed) => remove_output(store, job).await.map_err(|error| chain(&error)),
-        Some(Outcome::Cancelled) => store.delete_prefix(&manifest::prefix(job)).await.map_err(|error| chain(&error)),
-        Some(Outcome::Ready) | None => Ok(0),
-    }
-}
-
-/// The upload itself and what stitch counted stay, for whoever wants to know why it failed.
-async fn remove_output(store: &connectors::Blobs, job: JobId) -> Result<u64, blobs::Error> {
-    let prefix = manifest::prefix(job);
-    let kept = [format!("{prefix}source"), ledger::key(job)];
-    let mut removed = 0;
-    for blob in store.list(&prefix).await? {
-        if !kept.contains(&blob.key) {
-            store.delete(&blob.key).await?;
-            removed += 1;
+    let (catalog, blobs, prefix) = (&shared.doors.catalog, &shared.doors.blobs, manifest::prefix(job));
+    let mut is_failed = false;
+    if gone != Gone::Deleted {
+        // A wish to cancel may come after the end: only what is decided counts.
+        let decision = catalog.decision(job).await.map_err(|error| chain(&error))?;
+        match decision.map(|decision| decision.outcome) {
+            Some(Outcome::Failed) => is_failed = true,
+            Some(Outcome::Cancelled) => {}
+            Some(Outcome::Ready) | None => return Ok(0),
         }
     }
-    Ok(removed)
+    let removed = match is_failed {
+        true => blobs.delete_prefix_but(&prefix, &ledger::kept_of_failed(job)).await,
+        false => blobs.delete_prefix(&prefix).await,
+    };
+    removed.map_err(|error| chain(&error))
 }

@@ -100,7 +100,7 @@ async fn called_off_work_leaves_nothing_behind() {
     let bench = Bench::tuned(&[&stage], |settings| settings.slots = 3);
     let blobs = bench.doors.blobs.clone();
     for number in 1..=3 {
-        let source = format!("{}source", manifest::prefix(job(number)));
+        let source = manifest::source_key(job(number));
         blobs.put(&source, "source".into()).await.expect("written");
         blobs.put(&schemas::ledger::key(job(number)), "books".into()).await.expect("written");
     }
