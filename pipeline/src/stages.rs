@@ -69,3 +69,33 @@ fn wrong_answer(response: &Response) -> StageError {
     };
     MediaError::new(crate::media::Code::MediaCrashed, format!("the media process answered with {said}")).into()
 }
+
+/// Media for the tests of stages.
+#[cfg(test)]
+mod example {
+    use schemas::source::{Media, Ratio, Transfer, VideoTrack};
+
+    /// Ten seconds of 640x360 at 25 pictures a second, counted in milliseconds, without sound.
+    pub fn media() -> Media {
+        let video = VideoTrack {
+            index: 0,
+            codec: "h264".into(),
+            width: 640,
+            height: 360,
+            fps: Ratio { num: 25, den: 1 },
+            rotation: 0,
+            mirrored: false,
+            sar: Ratio { num: 1, den: 1 },
+            pixel_format: "yuv420p".into(),
+            interlaced: false,
+            transfer: Transfer::Sdr,
+            time_base: Ratio { num: 1, den: 1000 },
+            start: 0,
+            end: 10_000,
+            frames: 250,
+            longest_gap: 40,
+        };
+        let (container, demuxer) = ("mp4".to_owned(), "mov".to_owned());
+        Media { container, demuxer, origin_us: 0, duration_us: 10_000_000, video, audio: None }
+    }
+}

@@ -171,29 +171,13 @@ fn cuts(video: &VideoTrack, keyframes: &[i64]) -> Vec<i64> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use schemas::source::{Ratio, Transfer};
 
     use super::*;
+    use crate::stages::example;
 
     fn video(seconds: f64) -> VideoTrack {
-        VideoTrack {
-            index: 0,
-            codec: "h264".into(),
-            width: 1280,
-            height: 720,
-            fps: Ratio { num: 25, den: 1 },
-            rotation: 0,
-            mirrored: false,
-            sar: Ratio { num: 1, den: 1 },
-            pixel_format: "yuv420p".into(),
-            interlaced: false,
-            transfer: Transfer::Sdr,
-            time_base: Ratio { num: 1, den: 1000 },
-            start: 0,
-            end: (seconds * 1000.0) as i64,
-            frames: (seconds * 25.0) as u64,
-            longest_gap: 40,
-        }
+        let (end, frames) = ((seconds * 1000.0) as i64, (seconds * 25.0) as u64);
+        VideoTrack { end, frames, ..example::media().video }
     }
 
     fn every(seconds: f64, until: f64) -> Vec<i64> {

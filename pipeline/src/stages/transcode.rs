@@ -186,10 +186,11 @@ async fn finish(writers: Vec<Writer>) -> Result<Vec<Claim>, StageError> {
 #[cfg(test)]
 mod tests {
     use schemas::JobId;
-    use schemas::source::{Media, Ratio, Transfer, VideoTrack};
+    use schemas::source::{Media, Ratio, VideoTrack};
 
     use super::*;
     use crate::media::Run;
+    use crate::stages::example;
 
     struct Idle;
 
@@ -204,25 +205,9 @@ mod tests {
     }
 
     fn deadline(duration_us: i64, time_base: (i32, i32), start: i64, end: i64) -> u64 {
-        let video = VideoTrack {
-            index: 0,
-            codec: "h264".into(),
-            width: 640,
-            height: 360,
-            fps: Ratio { num: 25, den: 1 },
-            rotation: 0,
-            mirrored: false,
-            sar: Ratio { num: 1, den: 1 },
-            pixel_format: "yuv420p".into(),
-            interlaced: false,
-            transfer: Transfer::Sdr,
-            time_base: Ratio { num: time_base.0, den: time_base.1 },
-            start,
-            end,
-            frames: 1,
-            longest_gap: 1,
-        };
-        let (container, demuxer) = ("mp4".to_owned(), "mov".to_owned());
+        let time_base = Ratio { num: time_base.0, den: time_base.1 };
+        let whole = example::media();
+        let video = VideoTrack { time_base, start, end, ..whole.video.clone() };
         let event = ChunkCut {
             job: JobId::from_parts(1, 1),
             index: 0,
@@ -230,7 +215,7 @@ mod tests {
             kind: ChunkKind::Video,
             task: TaskKey::of(&["one"]),
             source: Claim { uri: "blob://jobs/one/source".into(), size: 1, sha256: String::new() },
-            media: Media { container, demuxer, origin_us: 0, duration_us, video, audio: None },
+            media: Media { duration_us, video, ..whole },
             start: None,
             end: None,
             decode_from: None,

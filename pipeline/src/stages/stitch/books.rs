@@ -156,48 +156,27 @@ fn chunk_ledger(chunk: &ChunkTranscoded) -> ChunkLedger {
 
 #[cfg(test)]
 mod tests {
-    use schemas::source::{AudioTrack, Ratio, Transfer, VideoTrack};
+    use schemas::source::AudioTrack;
     use schemas::{Claim, JobId, TaskKey, ladder::Rung};
 
     use super::*;
+    use crate::stages::example;
 
     /// Ten seconds of 25 pictures each, and sound that ends `later` milliseconds after them.
     fn media(later: i64) -> Media {
-        let tick = Ratio { num: 1, den: 1000 };
-        Media {
-            container: "mp4".into(),
-            demuxer: "mov".into(),
-            origin_us: 0,
-            duration_us: 10_000_000,
-            video: VideoTrack {
-                index: 0,
-                codec: "h264".into(),
-                width: 640,
-                height: 360,
-                fps: Ratio { num: 25, den: 1 },
-                rotation: 0,
-                mirrored: false,
-                sar: Ratio { num: 1, den: 1 },
-                pixel_format: "yuv420p".into(),
-                interlaced: false,
-                transfer: Transfer::Sdr,
-                time_base: tick,
-                start: 0,
-                end: 10_000,
-                frames: 250,
-                // One long still picture in the middle must not loosen the ends.
-                longest_gap: 3000,
-            },
-            audio: Some(AudioTrack {
-                index: 1,
-                codec: "aac".into(),
-                channels: 2,
-                sample_rate: 48_000,
-                time_base: tick,
-                start: 0,
-                end: 10_000 + later,
-            }),
-        }
+        let mut media = example::media();
+        // One long still picture in the middle must not loosen the ends.
+        media.video.longest_gap = 3000;
+        media.audio = Some(AudioTrack {
+            index: 1,
+            codec: "aac".into(),
+            channels: 2,
+            sample_rate: 48_000,
+            time_base: media.video.time_base,
+            start: 0,
+            end: 10_000 + later,
+        });
+        media
     }
 
     /// Chunk `index` of three: sound, then two of pictures.
