@@ -11,6 +11,8 @@ mod confluent;
 mod kcat;
 #[path = "clients/place.rs"]
 mod place;
+#[path = "e2e/process.rs"]
+mod process;
 #[path = "clients/server.rs"]
 mod server;
 

@@ -20,8 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use check::Doors;
 use dice::Dice;
-use engines::{Engines, NAMES};
-use faults::Deck;
+use engines::Engines;
+use faults::{Deck, NAMES};
 use fleet::Process;
 use proxy::{Fault as BadAnswer, Proxy};
 use relay::Relay;
@@ -36,6 +36,11 @@ mod dice;
 mod engines;
 mod faults;
 mod fleet;
+#[path = "../e2e/keys.rs"]
+mod keys;
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+#[path = "../e2e/process.rs"]
+mod process;
 #[allow(dead_code, reason = "the bucket's own tests use the rest")]
 #[path = "../../../connectors/tests/bucket/proxy.rs"]
 mod proxy;
@@ -76,14 +81,12 @@ pub struct Counted {
 struct House {
     began: Instant,
     engines: Engines,
-    engine_locks: Vec<(&'static str, Mutex<()>)>,
+    /// Held while something that is there once has trouble, by its name.
+    busy: BTreeMap<&'static str, Mutex<()>>,
     relay: Relay,
-    cutting: Mutex<()>,
     is_full: Arc<AtomicBool>,
-    filling: Mutex<()>,
     log: Arc<dyn Log>,
     copies: Arc<AtomicU64>,
-    repeating: Mutex<()>,
     edges: Vec<Mutex<Process>>,
     workers: Vec<Mutex<Process>>,
     /// Of the edges, without a slash at the end.
@@ -97,7 +100,8 @@ struct House {
     crashes: AtomicUsize,
     /// Before the S3 server.
     _proxy: Proxy,
-    folder: tempfile::TempDir,
+    /// What all of it lies in.
+    _folder: tempfile::TempDir,
 }
 
 impl House {
@@ -142,14 +146,11 @@ impl House {
         let mut house = Self {
             began: Instant::now(),
             engines,
-            engine_locks: NAMES.map(|name| (name, Mutex::new(()))).into(),
+            busy: NAMES.map(|name| (name, Mutex::new(()))).into(),
             relay,
-            cutting: Mutex::new(()),
             is_full,
-            filling: Mutex::new(()),
             log,
             copies: Arc::default(),
-            repeating: Mutex::new(()),
             edges,
             workers,
             addresses: listens.iter().map(|listen| format!("http://{listen}")).collect(),
@@ -160,7 +161,7 @@ impl House {
             turns: AtomicUsize::new(0),
             crashes: AtomicUsize::new(0),
             _proxy: proxy,
-            folder,
+            _folder: folder,
         };
         for process in house.edges.iter_mut().chain(&mut house.workers) {
             process.get_mut().start().await?;
@@ -242,13 +243,9 @@ impl House {
     /// Processes that ended although nobody killed them.
     fn dead(&self) -> Vec<String> {
         let all = self.edges.iter().chain(&self.workers);
-        let ended = all.filter_map(|process| process.try_lock().ok());
-        ended
-            .filter_map(|mut process| process.ended().map(|_| process.name.clone()))
-            .map(|name| {
-                format!("{name} ended by itself: {}", fleet::tail(&self.folder.path().join(format!("{name}.log"))))
-            })
-            .collect()
+        let free = all.filter_map(|process| process.try_lock().ok());
+        let ended = free.filter_map(|mut process| process.ended().map(|_| process));
+        ended.map(|one| format!("{} ended by itself: {}", one.name, process::tail(&one.log()))).collect()
     }
 }
 
@@ -271,7 +268,7 @@ pub async fn run(options: Options) -> Result<Report, String> {
     let over = began + options.lasts;
     let settled = over + SETTLE;
     let mut uploads = JoinSet::new();
-    let mut strikes: JoinSet<Result<Option<String>, String>> = JoinSet::new();
+    let mut strikes: JoinSet<Result<Option<Suffered>, String>> = JoinSet::new();
     let (mut deck, mut dice) = (Deck::new(options.seed), Dice::new(options.seed ^ 0x0ff3));
     let mut strike = deck.draw();
     let (mut next_strike, mut next_upload) = (began + Duration::from_secs(2), began);
@@ -288,10 +285,15 @@ pub async fn run(options: Options) -> Result<Report, String> {
         }
         if Instant::now() >= next_strike {
             let own = Arc::clone(&house);
-            report.suffered.push(Suffered { fault: strike.fault, began: Instant::now() });
             strikes.spawn(async move { own.suffer(strike).await });
             strike = deck.draw();
             next_strike = Instant::now() + strike.after;
+        }
+        while let Some(struck) = strikes.try_join_next() {
+            // What has trouble already is left alone, and another fault comes instead.
+            if report.note(struck) {
+                next_strike = Instant::now();
+            }
         }
         house.revive().await?;
         let dead = house.dead();
@@ -303,11 +305,7 @@ pub async fn run(options: Options) -> Result<Report, String> {
     }
     house.say("no more faults");
     while let Some(struck) = strikes.join_next().await {
-        match struck {
-            Ok(Ok(_)) => {}
-            Ok(Err(problem)) => report.problems.push(problem),
-            Err(error) => report.problems.push(error.to_string()),
-        }
+        report.note(struck);
     }
     report.took = began.elapsed();
     house.say("everything runs again");

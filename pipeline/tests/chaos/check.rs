@@ -9,11 +9,10 @@ use pipeline::edge::events;
 use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, Outcome, RenditionStitched, SourceProbed, UploadReceived};
 use schemas::job::{JobEvent, JobRow};
 use schemas::{Event, JobId, manifest, wire};
-use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::repeat::is_copy;
-use super::{Counted, House};
+use super::{Counted, House, keys};
 
 /// The stages, by input.
 const STAGES: [(&str, &str); 4] = [
@@ -185,27 +184,13 @@ impl House {
             }
             if let std::collections::btree_map::Entry::Vacant(entry) = named.entry(job) {
                 let manifest = doors.blobs.read(&manifest::key(job)).await.unwrap_or_default();
-                let mut keys = BTreeSet::new();
-                collect_keys(&serde_json::from_slice(&manifest).unwrap_or_default(), &mut keys);
-                entry.insert(keys);
+                entry.insert(keys::named(&manifest));
             }
             if !OWN.contains(&rest) && !named.get(&job).is_some_and(|keys| keys.contains(&blob.key)) {
                 problems.push(format!("blob {} is named by no manifest", blob.key));
             }
         }
         Ok(problems)
-    }
-}
-
-/// Every string that stands under `key`.
-fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| collect_keys(item, keys)),
-        Value::Object(fields) => fields.iter().for_each(|(name, field)| match field.as_str() {
-            Some(key) if name == "key" => drop(keys.insert(key.to_owned())),
-            _ => collect_keys(field, keys),
-        }),
-        _ => {}
     }
 }
 

@@ -9,9 +9,6 @@ use connectors::log::kafka::{self, Settings as Kafka};
 use connectors::{Blobs, Catalog, Log, catalog::scylla};
 use tokio::process::Command;
 
-/// The engines that faults may hit.
-pub const NAMES: [&str; 3] = ["kafka", "cassandra", "seaweedfs"];
-
 /// A set of engines; dropped, they end.
 pub struct Engines {
     data: PathBuf,

@@ -1,13 +1,14 @@
 //! What goes wrong, and when: a deck of all faults that a seed shuffles.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
 use super::dice::Dice;
 use super::fleet::Process;
+use super::report::Suffered;
 use super::{House, SESSION};
 
 /// A kind of fault.
@@ -106,72 +107,86 @@ fn choose(all: &[Mutex<Process>], target: usize) -> Option<MutexGuard<'_, Proces
     (0..all.len()).find_map(|step| all[(target + step) % all.len()].try_lock().ok())
 }
 
+/// What is there once and may have trouble.
+pub const NAMES: [&str; 6] = ["kafka", "cassandra", "seaweedfs", "wire", "events", "room"];
+
 impl House {
-    /// Lets `strike` happen and what it has hit come back; answers what was hit, nothing when all of that has trouble already.
-    pub async fn suffer(&self, strike: Strike) -> Result<Option<String>, String> {
-        match strike.fault {
-            Fault::KillWorker | Fault::KillEdge => {
-                let all = if strike.fault == Fault::KillEdge { &self.edges } else { &self.workers };
-                let Some(mut process) = choose(all, strike.target) else { return Ok(None) };
-                self.say(&format!("{} is killed", process.name));
-                process.kill().await;
-                sleep(strike.lasts).await;
-                process.start().await?;
-                Ok(Some(process.name.clone()))
-            }
-            Fault::Freeze => {
-                let Some(process) = choose(&self.workers, strike.target) else { return Ok(None) };
-                self.say(&format!("{} stands still", process.name));
-                process.freeze();
-                sleep(SESSION + Duration::from_secs(2) + strike.lasts).await;
-                process.thaw();
-                self.say(&format!("{} goes on", process.name));
-                Ok(Some(process.name.clone()))
-            }
+    /// Lets `strike` happen and what it has hit come back; nothing when all of that has trouble already.
+    pub async fn suffer(&self, strike: Strike) -> Result<Option<Suffered>, String> {
+        let suffered = Suffered { fault: strike.fault, began: Instant::now() };
+        let happened = match strike.fault {
+            Fault::KillWorker => self.kill_one(&self.workers, strike).await?,
+            Fault::KillEdge => self.kill_one(&self.edges, strike).await?,
+            Fault::Freeze => self.freeze_one(strike).await,
             Fault::KillKafka => {
                 // What copies events is a client in this very process, which must outlive the brokers.
-                let Ok(_quiet) = self.repeating.try_lock() else { return Ok(None) };
-                self.kill_engine("kafka", strike.lasts).await
+                let quiet = self.busy["events"].try_lock();
+                quiet.is_ok() && self.kill_engine("kafka", strike.lasts).await?
             }
-            Fault::KillCassandra => self.kill_engine("cassandra", strike.lasts).await,
-            Fault::KillS3 => self.kill_engine("seaweedfs", strike.lasts).await,
-            Fault::Cut => {
-                let Ok(_once) = self.cutting.try_lock() else { return Ok(None) };
-                self.say("the network between w2 and Kafka is cut");
-                self.relay.cut();
-                sleep(Duration::from_secs(30)).await;
-                self.relay.mend();
-                self.say("the network between w2 and Kafka is mended");
-                Ok(Some("w2".to_owned()))
-            }
-            Fault::Repeat => {
-                let Ok(_once) = self.repeating.try_lock() else { return Ok(None) };
-                self.say("every event comes three times");
-                let repeater = self.repeater();
-                sleep(Duration::from_secs(15)).await;
-                drop(repeater);
-                Ok(Some("the log".to_owned()))
-            }
-            Fault::Fill => {
-                let Ok(_once) = self.filling.try_lock() else { return Ok(None) };
-                self.say("the blob store is full");
-                self.fill(true);
-                sleep(Duration::from_secs(5) + strike.lasts).await;
-                self.fill(false);
-                self.say("the blob store has room again");
-                Ok(Some("the blob store".to_owned()))
-            }
-        }
+            Fault::KillCassandra => self.kill_engine("cassandra", strike.lasts).await?,
+            Fault::KillS3 => self.kill_engine("seaweedfs", strike.lasts).await?,
+            Fault::Cut => self.cut().await,
+            Fault::Repeat => self.repeat().await,
+            Fault::Fill => self.fill_up(strike.lasts).await,
+        };
+        Ok(happened.then_some(suffered))
     }
 
-    async fn kill_engine(&self, name: &'static str, lasts: Duration) -> Result<Option<String>, String> {
-        let Some((_, busy)) = self.engine_locks.iter().find(|(known, _)| *known == name) else { return Ok(None) };
-        let Ok(_once) = busy.try_lock() else { return Ok(None) };
+    async fn kill_one(&self, all: &[Mutex<Process>], strike: Strike) -> Result<bool, String> {
+        let Some(mut process) = choose(all, strike.target) else { return Ok(false) };
+        self.say(&format!("{} is killed", process.name));
+        process.kill().await;
+        sleep(strike.lasts).await;
+        process.start().await?;
+        Ok(true)
+    }
+
+    async fn freeze_one(&self, strike: Strike) -> bool {
+        let Some(process) = choose(&self.workers, strike.target) else { return false };
+        self.say(&format!("{} stands still", process.name));
+        process.freeze();
+        sleep(SESSION + Duration::from_secs(2) + strike.lasts).await;
+        process.thaw();
+        self.say(&format!("{} goes on", process.name));
+        true
+    }
+
+    async fn kill_engine(&self, name: &'static str, lasts: Duration) -> Result<bool, String> {
+        let Ok(_once) = self.busy[name].try_lock() else { return Ok(false) };
         self.say(&format!("{name} is killed"));
         self.engines.kill(name).await?;
         sleep(lasts).await;
         self.engines.again(name).await?;
         self.say(&format!("{name} answers again"));
-        Ok(Some(name.to_owned()))
+        Ok(true)
+    }
+
+    async fn cut(&self) -> bool {
+        let Ok(_once) = self.busy["wire"].try_lock() else { return false };
+        self.say("the network between w2 and Kafka is cut");
+        self.relay.cut();
+        sleep(Duration::from_secs(30)).await;
+        self.relay.mend();
+        self.say("the network between w2 and Kafka is mended");
+        true
+    }
+
+    async fn repeat(&self) -> bool {
+        let Ok(_once) = self.busy["events"].try_lock() else { return false };
+        self.say("every event comes three times");
+        let repeater = self.repeater();
+        sleep(Duration::from_secs(15)).await;
+        drop(repeater);
+        true
+    }
+
+    async fn fill_up(&self, lasts: Duration) -> bool {
+        let Ok(_once) = self.busy["room"].try_lock() else { return false };
+        self.say("the blob store is full");
+        self.fill(true);
+        sleep(Duration::from_secs(5) + lasts).await;
+        self.fill(false);
+        self.say("the blob store has room again");
+        true
     }
 }

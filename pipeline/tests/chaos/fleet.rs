@@ -6,9 +6,10 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
+
+use super::process::{announced, tail};
 
 /// Longest time until a process serves, restarts included: its doors may be away.
 const START: Duration = Duration::from_secs(120);
@@ -51,22 +52,30 @@ impl Process {
         let until = Instant::now() + START;
         loop {
             let mut child = self.spawn()?;
-            let serves = serves(&mut child, until).await;
-            if serves {
+            if announced(&mut child, until.saturating_duration_since(Instant::now())).await.is_some() {
                 self.child = Some(child);
                 return Ok(());
             }
             let _ = child.kill().await;
             if Instant::now() > until {
-                let log = self.folder.join(format!("{}.log", self.name));
-                return Err(format!("{} does not start within {} s: {}", self.name, START.as_secs(), tail(&log)));
+                return Err(format!(
+                    "{} does not start within {} s: {}",
+                    self.name,
+                    START.as_secs(),
+                    tail(&self.log())
+                ));
             }
             sleep(AGAIN).await;
         }
     }
 
+    /// Its log, of all its lives.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join(format!("{}.log", self.name))
+    }
+
     fn spawn(&self) -> Result<Child, String> {
-        let log = self.folder.join(format!("{}.log", self.name));
+        let log = self.log();
         let log = std::fs::File::options().create(true).append(true).open(&log).map_err(|e| format!("{log:?}: {e}"))?;
         Command::new(&self.binary)
             .args(&self.arguments)
@@ -125,30 +134,4 @@ impl Process {
             Err(_) => Err(format!("{} was asked to end and did not within {} s", self.name, patience.as_secs())),
         }
     }
-}
-
-/// Whether the process says that it serves or works, before it ends or `until` has come.
-async fn serves(child: &mut Child, until: Instant) -> bool {
-    let Some(output) = child.stdout.take() else { return false };
-    let mut lines = BufReader::new(output).lines();
-    let said = timeout(until.saturating_duration_since(Instant::now()), async {
-        while let Ok(Some(line)) = lines.next_line().await {
-            if line.starts_with("StreamForge ") {
-                return true;
-            }
-        }
-        false
-    });
-    let serves = said.await.unwrap_or(false);
-    // The pipe must stay empty, or the process would wait for a reader.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    serves
-}
-
-/// The last lines of a log.
-pub fn tail(log: &Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
 }

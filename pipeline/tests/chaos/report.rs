@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinError;
+
 use super::faults::Fault;
 use super::uploads::Offer;
 
@@ -25,7 +27,7 @@ pub struct Report {
     pub took: Duration,
     /// What must not be; empty when all is well.
     pub problems: Vec<String>,
-    /// Faults, in order.
+    /// Faults, in the order of their ends.
     pub suffered: Vec<Suffered>,
     /// Uploads.
     pub offers: Vec<Offer>,
@@ -42,6 +44,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// Takes note of what became of a fault; true when it did not happen.
+    pub fn note(&mut self, struck: Result<Result<Option<Suffered>, String>, JoinError>) -> bool {
+        match struck {
+            Ok(Ok(Some(suffered))) => self.suffered.push(suffered),
+            Ok(Ok(None)) => return true,
+            Ok(Err(problem)) => self.problems.push(problem),
+            Err(error) => self.problems.push(error.to_string()),
+        }
+        false
+    }
+
     /// From a fault to the first video that was offered after it and is ready.
     fn recovery(&self, fault: &Suffered) -> Option<Duration> {
         let later = self.offers.iter().filter(|offer| offer.offered >= fault.began);

@@ -6,11 +6,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::place::Place;
+use super::process::{serves_at, tail};
 
 /// Longest time until it serves: tables and topics are made for the first time.
 const START: Duration = Duration::from_secs(180);
@@ -51,19 +51,9 @@ impl Server {
             .kill_on_drop(true)
             .spawn()
             .expect("start streamforge");
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = timeout(START, async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if let Some((_, address)) = line.split_once("serves at ") {
-                    return Some(address.trim().trim_end_matches('/').to_owned());
-                }
-            }
-            None
-        })
-        .await;
-        let Ok(Some(url)) = url else { panic!("streamforge up does not serve:\n{}", tail(folder.path())) };
-        // The pipe must stay empty, or the server would wait for a reader.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let Some(url) = serves_at(&mut child, START).await else {
+            panic!("streamforge up does not serve:\n{}", tail(&log(folder.path())));
+        };
         Self { _child: child, url, folder }
     }
 
@@ -107,17 +97,10 @@ impl Server {
 
     /// The last lines of its log.
     pub fn log_tail(&self) -> String {
-        tail(self.folder.path())
+        tail(&log(self.folder.path()))
     }
 }
 
 fn log(folder: &Path) -> PathBuf {
     folder.join("log")
-}
-
-fn tail(folder: &Path) -> String {
-    let text = std::fs::read(log(folder)).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(40)..].join("\n")
 }

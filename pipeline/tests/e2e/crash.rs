@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::client::{Api, files_below, is_source};
 use crate::clip;
+use crate::keys;
 use crate::playback;
 use crate::server::Server;
 
@@ -189,9 +190,7 @@ fn orphans(data: &Path, kills: &BTreeMap<String, usize>) -> Vec<String> {
             known.insert(folder.join(name));
         }
         let manifest = std::fs::read(folder.join("manifest.json")).unwrap_or_default();
-        keys(&serde_json::from_slice(&manifest).unwrap_or_default(), &mut |key| {
-            known.insert(blobs.join(key));
-        });
+        known.extend(keys::named(&manifest).into_iter().map(|key| blobs.join(key)));
     }
     let is_orphan = |file: &Path| {
         let is_job = jobs.iter().any(|job| file.starts_with(blobs.join("jobs").join(job)));
@@ -204,20 +203,4 @@ fn orphans(data: &Path, kills: &BTreeMap<String, usize>) -> Vec<String> {
         .filter(|(file, _)| is_orphan(file))
         .map(|(file, size)| format!("orphan {} ({size} bytes)", file.display()))
         .collect()
-}
-
-/// Calls `found` with every string that stands under `key` in `value`.
-fn keys(value: &Value, found: &mut impl FnMut(&str)) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| keys(item, found)),
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                match field.as_str() {
-                    Some(key) if name == "key" => found(key),
-                    _ => keys(field, found),
-                }
-            }
-        }
-        _ => {}
-    }
 }

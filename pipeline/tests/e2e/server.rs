@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+
+use crate::process::{serves_at, tail};
 
 /// Longest time from the start of the process to the line that names its address.
 const START: Duration = Duration::from_secs(60);
@@ -34,21 +34,9 @@ impl Server {
             .kill_on_drop(true)
             .spawn()
             .expect("start streamforge");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped output")).lines();
-        let url = timeout(START, async {
-            while let Some(line) = lines.next_line().await.expect("read the server's output") {
-                if let Some((_, address)) = line.split_once("serves at ") {
-                    return Some(address.trim().trim_end_matches('/').to_owned());
-                }
-            }
-            None
-        })
-        .await;
-        let Ok(Some(url)) = url else {
+        let Some(url) = serves_at(&mut child, START).await else {
             panic!("streamforge up did not say where it serves; its log:\n{}", tail(&log));
         };
-        // The pipe must stay empty, or the server would wait for a reader.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { child, url, log }
     }
 
@@ -66,11 +54,4 @@ impl Server {
     pub fn log_tail(&self) -> String {
         tail(&self.log)
     }
-}
-
-fn tail(log: &Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(40)..].join("\n")
 }
