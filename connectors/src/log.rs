@@ -88,6 +88,20 @@ pub struct Record {
     pub headers: Vec<(String, Bytes)>,
 }
 
+impl Record {
+    /// The same key and value once more for the same partition, with these headers.
+    pub fn again(&self, headers: Vec<(String, Bytes)>) -> NewRecord {
+        NewRecord {
+            topic: self.at.topic.clone(),
+            // A partition number stands for itself.
+            spread: u64::from(self.at.partition),
+            key: self.key.clone(),
+            value: self.value.clone(),
+            headers,
+        }
+    }
+}
+
 /// What a consumer is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {

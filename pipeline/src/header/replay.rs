@@ -29,14 +29,7 @@ pub fn again(record: &Record, stage: &str, name: &str) -> NewRecord {
     let mut headers: Vec<(String, Bytes)> =
         record.headers.iter().filter(|(header, _)| !is_about_delivery(header)).cloned().collect();
     headers.push((REPLAY.to_owned(), format!("{stage}/{name}").into()));
-    NewRecord {
-        topic: record.at.topic.clone(),
-        // A partition number stands for itself.
-        spread: u64::from(record.at.partition),
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers,
-    }
+    record.again(headers)
 }
 
 #[cfg(test)]

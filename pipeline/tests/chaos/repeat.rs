@@ -62,11 +62,5 @@ async fn copy(log: &dyn Log, topics: &[String], copies: &AtomicU64) -> Result<()
 fn again(record: &Record) -> NewRecord {
     let mut headers = record.headers.clone();
     headers.push((COPY.to_owned(), Bytes::from_static(b"1")));
-    NewRecord {
-        topic: record.at.topic.clone(),
-        spread: u64::from(record.at.partition),
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers,
-    }
+    record.again(headers)
 }
