@@ -68,7 +68,8 @@ impl Drop for Server {
     }
 }
 
-fn binary() -> Outcome<PathBuf> {
+/// The binary that `STREAMFORGE_BINARY` names, or the one beside this example.
+pub fn binary() -> Outcome<PathBuf> {
     if let Some(path) = std::env::var_os("STREAMFORGE_BINARY") {
         return Ok(std::path::absolute(path)?);
     }
@@ -89,6 +90,22 @@ pub fn cpu_seconds(pids: &[u32]) -> Outcome<f64> {
         seconds += (tick(11).ok_or("no user time")? + tick(12).ok_or("no system time")?) / TICKS;
     }
     Ok(seconds)
+}
+
+/// Seconds of processor time of `pid`, of all that it has started, and of those among them that have ended.
+pub fn whole_cpu_seconds(pid: u32) -> f64 {
+    let spent = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields: Vec<f64> = stat
+            .rsplit_once(')')
+            .map_or("", |(_, rest)| rest)
+            .split_whitespace()
+            .map(|field| field.parse().unwrap_or(0.0))
+            .collect();
+        // Its own, user and system, then those of children that it has waited for.
+        fields.iter().skip(11).take(4).sum::<f64>() / TICKS
+    };
+    family(pid).iter().map(spent).sum()
 }
 
 /// A line of `/proc/<pid>/status` in bytes, such as `VmRSS` or `VmHWM`.
@@ -164,8 +181,13 @@ pub async fn finished_job(server: &Server, file: &Path) -> Outcome<Value> {
 
 /// Uploads `file`; answers the job's id.
 pub async fn upload(server: &Server, file: &Path) -> Outcome<String> {
+    upload_to(&server.url, file).await
+}
+
+/// Uploads `file` to the edge at `url`; answers the job's id.
+pub async fn upload_to(url: &str, file: &Path) -> Outcome<String> {
     let body = tokio::fs::File::open(file).await?;
-    let request = reqwest::Client::new().post(format!("{}/api/upload?name=bench.mp4", server.url));
+    let request = reqwest::Client::new().post(format!("{url}/api/upload?name=bench.mp4"));
     let answer = request.header("content-type", "application/octet-stream").body(body).send().await?;
     let job: Value = answer.error_for_status()?.json().await?;
     Ok(job["id"].as_str().ok_or("the job has no id")?.to_owned())

@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -88,6 +88,7 @@ impl ChildEngine {
 impl Engine for ChildEngine {
     fn start(&self, request: &Request, source: File) -> Result<Box<dyn Run>, Error> {
         let failed = |what: String| Error::new(Code::EncoderFailed, format!("start the media process: {what}"));
+        let (work, began) = (name(request), Instant::now());
         let request = serde_json::to_string(request).map_err(|error| failed(error.to_string()))?;
         let identity = Identity::of(&source).map_err(|error| failed(error.to_string()))?;
         let waiting = {
@@ -99,7 +100,7 @@ impl Engine for ChildEngine {
             Some(live) => (live, Some(request)),
             None => (self.spawn(&request, source, identity).map_err(|error| failed(error.to_string()))?, None),
         };
-        Ok(Box::new(ChildRun { live: Some(live), unsent, waiting: Arc::clone(&self.waiting) }))
+        Ok(Box::new(ChildRun { live: Some(live), unsent, waiting: Arc::clone(&self.waiting), work, began }))
     }
 
     fn build(&self) -> String {
@@ -143,6 +144,18 @@ struct ChildRun {
     /// A request that the child has not been sent yet.
     unsent: Option<String>,
     waiting: Waiting,
+    /// What is asked, in a word.
+    work: &'static str,
+    began: Instant,
+}
+
+/// The word for `request` in the trace.
+fn name(request: &Request) -> &'static str {
+    match request {
+        Request::Probe => "probe",
+        Request::Video(_) => "video",
+        Request::Audio(_) => "audio",
+    }
 }
 
 /// Reads messages to the end, so that the child never blocks on them, and keeps the last ones.
@@ -242,6 +255,9 @@ impl Run for ChildRun {
             }
             kind::DONE => {
                 let response: Response = serde_json::from_slice(&payload).map_err(|_| garbled())?;
+                // What lies between these lines of a trace is what a job costs beside its media work.
+                let took_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                tracing::debug!(work = self.work, took_us, "media work is done");
                 self.retire();
                 Ok(Output::Done(response))
             }
