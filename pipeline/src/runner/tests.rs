@@ -8,4 +8,5 @@ mod delivery;
 mod doors;
 mod failures;
 mod scripted;
+mod slots;
 mod switch;

@@ -49,6 +49,7 @@ impl<E: Engine> Transcode<E> {
                 Output::Done(other) => return Err(wrong_answer(&other)),
             }
         };
+        cx.report(Report::SlotFree);
         Ok((encoded, finish(writers).await?))
     }
 }
