@@ -10,12 +10,13 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use schemas::Claim;
 use sha2::{Digest, Sha256};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::s3::Bucket;
 use super::{Error, blocking};
@@ -151,6 +152,7 @@ impl Cache {
         name: &str,
         part: File,
     ) -> Result<Made, Error> {
+        let began = Instant::now();
         let mut partial = Partial { path: Some(self.path(&format!("{name}{PARTIAL}"))), file: Arc::new(part) };
         let size = bucket.head(key).await?.size;
         if size != claim.size {
@@ -165,7 +167,14 @@ impl Cache {
         .await?;
         let ranges = (0..size).step_by(PART_BYTES as usize).map(|start| start..size.min(start + PART_BYTES));
         let mut pieces = stream::iter(ranges)
-            .map(|range| async move { bucket.read_range(key, range.clone()).await.map(|bytes| (range.start, bytes)) })
+            .map(|range| {
+                let (bucket, owned) = (Arc::clone(bucket), key.to_owned());
+                let fetch =
+                    async move { bucket.read_range(&owned, range.clone()).await.map(|bytes| (range.start, bytes)) };
+                // In a task of its own, so that it goes on while what came before is written.
+                let task = AbortOnDropHandle::new(tokio::spawn(fetch));
+                async move { task.await.unwrap_or_else(|error| Err(no_copy(key, std::io::Error::other(error)))) }
+            })
             .buffered(IN_FLIGHT);
         let mut hasher = Sha256::new();
         while let Some((start, bytes)) = pieces.try_next().await? {
@@ -177,8 +186,10 @@ impl Cache {
         if hash != claim.sha256 {
             return Ok(Made::Other { hash });
         }
+        let fetched = began.elapsed();
         let (named, owned) = (self.path(name), key.to_owned());
         blocking("write", key, move || partial.publish(&named).map_err(|error| no_copy(&owned, error))).await?;
+        tracing::debug!(key, size, ?fetched, took = ?began.elapsed(), "made a copy on this machine");
         Ok(Made::Whole)
     }
 

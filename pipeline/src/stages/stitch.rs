@@ -9,6 +9,7 @@ mod books;
 use bytes::Bytes;
 use connectors::catalog::Decision;
 use connectors::{Blobs, blobs};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use schemas::JobId;
 use schemas::event::{ChunkKind, ChunkTranscoded, Outcome, RenditionStitched};
 use schemas::id::hex;
@@ -20,6 +21,8 @@ use crate::stage::{Context, Report, Stage, StageError, Unit};
 
 /// Chunks that are read from the catalog at once.
 const PAGE: usize = 500;
+/// Whole chunks that are read side by side.
+const SIDE_BY_SIDE: usize = 16;
 
 /// Joins chunks.
 #[derive(Default)]
@@ -95,6 +98,15 @@ async fn extend(chunks: &[ChunkTranscoded], event: &ChunkTranscoded, cx: &Contex
     Ok(())
 }
 
+/// All chunks of a job whose set is whole, in order of index, with their sample tables.
+async fn whole_chunks(event: &ChunkTranscoded, cx: &Context) -> Result<Vec<ChunkTranscoded>, StageError> {
+    let read = |index: u32| async move {
+        let chunk = cx.doors.catalog.chunk(event.job, index).await?;
+        chunk.ok_or_else(|| StageError::retry("catalog_failed", format!("chunk {index} is gone again")))
+    };
+    stream::iter(0..event.total).map(read).buffered(SIDE_BY_SIDE).try_collect().await
+}
+
 /// When the job could first be watched, as its growing manifest says.
 async fn playable_since(job: JobId, cx: &Context) -> Result<Option<i64>, StageError> {
     match cx.doors.blobs.read(&manifest::live_key(job)).await {
@@ -106,11 +118,7 @@ async fn playable_since(job: JobId, cx: &Context) -> Result<Option<i64>, StageEr
 
 /// Balances the books, writes what a player needs, and proposes that the job is ready.
 async fn publish(event: &ChunkTranscoded, cx: &Context) -> Result<Vec<RenditionStitched>, StageError> {
-    let mut chunks = Vec::with_capacity(event.total as usize);
-    for index in 0..event.total {
-        let chunk = cx.doors.catalog.chunk(event.job, index).await?;
-        chunks.push(chunk.ok_or_else(|| StageError::retry("catalog_failed", format!("chunk {index} is gone again")))?);
-    }
+    let chunks = whole_chunks(event, cx).await?;
     let ledger = books::balance(event, &chunks);
     cx.doors.blobs.put(&ledger::key(event.job), json(&ledger)?).await?;
     if !ledger.balanced {

@@ -29,9 +29,11 @@ struct Count<'p> {
 }
 
 impl Pending {
-    fn begin<'p>(&'p self, work: &'p str, fresh: impl FnOnce() -> String) -> Count<'p> {
+    /// The count, and whether it is the first under its name.
+    fn begin<'p>(&'p self, work: &'p str, fresh: impl FnOnce() -> String) -> (Count<'p>, bool) {
         let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(work);
-        Count { pending: self, work, write: Some(left.unwrap_or_else(fresh)) }
+        let is_new = left.is_none();
+        (Count { pending: self, work, write: Some(left.unwrap_or_else(fresh)) }, is_new)
     }
 
     fn forget(&self, work: &str) {
@@ -116,11 +118,15 @@ impl Scylla {
         const DOING: &str = "count an attempt";
         type Columns = (i64, String, Option<HashMap<i64, String>>);
         let (statements, mut patience) = (&self.cql.statements, self.cql.patience());
-        let count = self.pending.begin(work, || self.fresh());
+        let (count, is_new) = self.pending.begin(work, || self.fresh());
         let write = count.write.clone().unwrap_or_default();
         let mut sent = false;
+        // Work that begins for the first time has no row, as a rule: a try costs less than a look first.
+        let mut guesses = is_new;
         loop {
-            let answer = match self.cql.row(DOING, &statements.settled_attempts, (work,)).await {
+            let look = self.cql.row(DOING, &statements.settled_attempts, (work,));
+            let found = if guesses { Ok(None) } else { look.await };
+            let answer = match found {
                 Ok(Some((counted, last, writes))) => {
                     let (counted, last, writes): Columns = (counted, last, writes);
                     let ours = writes.into_iter().flatten().find(|(_, other)| *other == write);
@@ -154,12 +160,17 @@ impl Scylla {
                     count.settled();
                     return Ok(u32::try_from(number).unwrap_or(u32::MAX));
                 }
+                Ok((Outcome::Refused, _)) if guesses => {
+                    guesses = false;
+                    continue;
+                }
                 // Somebody else counted: the next look says how many there are now.
                 Ok((Outcome::Refused, _)) => failed(DOING, "others are counting too".to_owned()),
                 Ok((Outcome::Unknown(error), _)) => error,
-                Err(error) if !sent => return Err(error),
+                Err(error) if !sent || guesses => return Err(error),
                 Err(error) => error,
             };
+            guesses = false;
             if !patience.pause().await {
                 return Err(error);
             }
