@@ -93,6 +93,9 @@ impl Bench<'_> {
         let (job, acknowledged) = self.upload(&self.films.ten_minutes).await?;
         let ready = self.ready(&job).await?;
         let work = media_work(&worker.said());
+        // The clip's and then the film's.
+        let copies = lines(&worker.said(), "made a copy on this machine");
+        let copy = |field: &str| copies.last().and_then(|line| line.fields[field].as_u64()).unwrap_or(0);
         let slots =
             lines(&worker.said(), "working").first().and_then(|line| line.fields["slots"].as_u64()).unwrap_or(1);
         worker.stop()?;
@@ -118,9 +121,11 @@ impl Bench<'_> {
             word(other <= wall * 0.01)
         );
         println!(
-            "  of that before the probe {:.0} ms, from there to the first chunk {:.0} ms, between chunks {:.0} ms, after the \
-             last chunk {:.0} ms",
+            "  of that before the probe {:.0} ms ({} ms to copy the source, {} ms of it until its bytes were there), from \
+             there to the first chunk {:.0} ms, between chunks {:.0} ms, after the last chunk {:.0} ms",
             ms(probe.0 - acknowledged),
+            copy("took_ms"),
+            copy("fetched_ms"),
             ms(encode.0 - probe.1),
             ms(encode.1 - encode.0 - covered(&all, encode.0, encode.1)),
             ms(ready - encode.1)
@@ -271,7 +276,9 @@ async fn scale(bench: &Bench<'_>, stages: &Process) -> Outcome<()> {
     println!(
         "has done a chunk after the last change, and the end, by always having {BACKLOG} chunks or more waiting before"
     );
-    println!(" k   frames/s  chunks   idle   cores: a worker  edge, probe, split, stitch  engines and the rest");
+    println!(
+        " k   frames/s  chunks    idle  cores: a worker  edge, probe, split, stitch  engines and the rest  frames/s a core"
+    );
     let mut crew = Crew { bench, stages, workers: Vec::new(), started: 0 };
     let mut rates: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for pass in 0..passes {
@@ -279,13 +286,14 @@ async fn scale(bench: &Bench<'_>, stages: &Process) -> Outcome<()> {
             let count = if pass % 2 == 0 { step } else { MOST_WORKERS + 1 - step };
             let steady = crew.steady(count, window as f64).await?;
             println!(
-                " {count} {:>10.1} {:>7.1} {:>5.1} %            {:.3}                       {:.3}                 {:.3}",
+                " {count} {:>10.1} {:>7.1} {:>5.1} % {:>16.3} {:>27.3} {:>21.3} {:>16.1}",
                 steady.rate,
                 steady.chunks,
                 steady.idle * 100.0,
                 steady.used,
                 steady.roles,
-                steady.rest
+                steady.rest,
+                steady.rate / (steady.used * count as f64)
             );
             rates.entry(count).or_default().push(steady.rate);
         }

@@ -186,10 +186,10 @@ impl Cache {
         if hash != claim.sha256 {
             return Ok(Made::Other { hash });
         }
-        let fetched = began.elapsed();
+        let fetched_ms = milliseconds(began);
         let (named, owned) = (self.path(name), key.to_owned());
         blocking("write", key, move || partial.publish(&named).map_err(|error| no_copy(&owned, error))).await?;
-        tracing::debug!(key, size, ?fetched, took = ?began.elapsed(), "made a copy on this machine");
+        tracing::debug!(key, size, fetched_ms, took_ms = milliseconds(began), "made a copy on this machine");
         Ok(Made::Whole)
     }
 
@@ -218,6 +218,10 @@ impl Cache {
         }
         Ok(())
     }
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The error of this machine's disk, which is none of the store's.

@@ -78,7 +78,7 @@ impl Place {
             .args(["--log", &format!("kafka://{}", self.brokers), "--topic-prefix", &self.prefix])
             .args(["--catalog", &format!("scylla://{}/{}", self.nodes, self.keyspace), "--blobs", &self.blobs])
             .env_remove("STREAMFORGE_BINARY")
-            .env("RUST_LOG", "info,pipeline::media=debug")
+            .env("RUST_LOG", "info,pipeline::media=debug,connectors::blobs=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&journal)?);
