@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,6 +14,9 @@ pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Clock ticks a second in `/proc/<pid>/stat`; Linux shows this one to every program.
 const TICKS: f64 = 100.0;
+
+/// One client for all: a new one reads the certificates of this machine, which costs the processor more than an answer does.
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
 
 /// A running `streamforge up` on a folder of its own.
 pub struct Server {
@@ -187,7 +191,7 @@ pub async fn upload(server: &Server, file: &Path) -> Outcome<String> {
 /// Uploads `file` to the edge at `url`; answers the job's id.
 pub async fn upload_to(url: &str, file: &Path) -> Outcome<String> {
     let body = tokio::fs::File::open(file).await?;
-    let request = reqwest::Client::new().post(format!("{url}/api/upload?name=bench.mp4"));
+    let request = CLIENT.post(format!("{url}/api/upload?name=bench.mp4"));
     let answer = request.header("content-type", "application/octet-stream").body(body).send().await?;
     let job: Value = answer.error_for_status()?.json().await?;
     Ok(job["id"].as_str().ok_or("the job has no id")?.to_owned())
@@ -195,7 +199,7 @@ pub async fn upload_to(url: &str, file: &Path) -> Outcome<String> {
 
 /// The job `id` as JSON.
 pub async fn job(server: &Server, id: &str) -> Outcome<Value> {
-    let answer = reqwest::get(format!("{}/api/jobs/{id}", server.url)).await?;
+    let answer = CLIENT.get(format!("{}/api/jobs/{id}", server.url)).send().await?;
     Ok(answer.error_for_status()?.json().await?)
 }
 

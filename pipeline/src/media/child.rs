@@ -42,6 +42,11 @@ const MAX_FRAME: usize = 1 << 30;
 /// What is kept of the child's last words, bytes.
 const LAST_WORDS: usize = 4096;
 
+/// How the C library of a child keeps memory: pictures that one chunk has freed serve the next, instead of going back to the
+/// kernel, which clears each page that it gives out. Large pages where the kernel has them. Another C library ignores it.
+const MALLOC: &str =
+    "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=1073741824:glibc.malloc.hugetlb=1";
+
 /// How long a child waits for more work on its source.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -117,6 +122,7 @@ impl ChildEngine {
             .arg(request)
             // Nothing of our environment, which may hold secrets, reaches the decoders.
             .env_clear()
+            .env("GLIBC_TUNABLES", MALLOC)
             .stdin(Stdio::from(source))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .stderr(Stdio::piped())
