@@ -178,10 +178,11 @@ async fn attempt_once(shared: &Shared, task: &mut Task, mut slot: Slot, number: 
             metrics::attempt(name, "done", took);
             tracing::info!(?took, events = records.len(), "done");
             match publish(shared, task, records, conclusion).await {
-                Ok(()) => {
+                Ok(None) => {
                     meter.state(StageState::Done, None);
                     Next::Finish
                 }
+                Ok(Some(cause)) => reject(shared, task, &mut meter, cause, number).await,
                 Err(why) => {
                     attempt::refuse(task, why, true);
                     called_off(shared, task, why).await
@@ -204,10 +205,7 @@ async fn attempt_once(shared: &Shared, task: &mut Task, mut slot: Slot, number: 
                 }
                 StageError::Reject(cause) => {
                     metrics::attempt(name, "reject", took);
-                    tracing::warn!(code = cause.code, message = %cause.message, "rejected");
-                    let next = give_up(shared, task, &cause, number).await;
-                    meter.state(StageState::Failed, Some(cause.message));
-                    next
+                    reject(shared, task, &mut meter, cause, number).await
                 }
                 StageError::Stop(cause) => {
                     metrics::attempt(name, "stop", took);
@@ -241,17 +239,17 @@ fn meter(shared: &Shared, task: &Task, number: u32) -> Meter {
     Meter::new(shared.progress.clone(), event, shared.settings.progress_interval, move || clock.now_ms())
 }
 
-/// Publishes what an attempt made: its events first, then the job's end where it proposes one.
+/// Publishes what an attempt made: its events first, then the job's end where it proposes one. Answers why that can never be.
 async fn publish(
     shared: &Shared,
     task: &Task,
     records: Vec<NewRecord>,
     conclusion: Option<Decision>,
-) -> Result<(), Why> {
-    let backoff = shared.settings.door_backoff;
-    if !records.is_empty() {
-        let log = &shared.doors.log;
-        insist("append a stage's events", backoff, &task.stops, || log.append(records.clone())).await?;
+) -> Result<Option<Cause>, Why> {
+    if !records.is_empty()
+        && let Some(error) = append(shared, "append a stage's events", &task.stops, records).await?
+    {
+        return Ok(Some(Cause { code: "event_too_large", message: chain(&error) }));
     }
     // From here on the job's own end is no reason to leave things half done.
     let stops = task.stops.without_job();
@@ -260,7 +258,32 @@ async fn publish(
     }
     // Everybody can see by now that the work is done: a catalog that is away must not hold its slot.
     clear_attempts_once(shared, task).await;
-    Ok(())
+    Ok(None)
+}
+
+/// Appends `records` however long the log is away. Answers its error when it takes no records of such a size: trying that
+/// again would keep the partition waiting for ever.
+async fn append(
+    shared: &Shared,
+    doing: &'static str,
+    stops: &Stops,
+    records: Vec<NewRecord>,
+) -> Result<Option<log::Error>, Why> {
+    let log = &shared.doors.log;
+    let appended = insist(doing, shared.settings.door_backoff, stops, || async {
+        match log.append(records.clone()).await {
+            Err(error @ log::Error::TooLarge { .. }) => Ok(Some(error)),
+            other => other.map(|_| None),
+        }
+    });
+    appended.await
+}
+
+async fn reject(shared: &Shared, task: &Task, meter: &mut Meter, cause: Cause, number: u32) -> Next {
+    tracing::warn!(code = cause.code, message = %cause.message, "rejected");
+    let next = give_up(shared, task, &cause, number).await;
+    meter.state(StageState::Failed, Some(cause.message));
+    next
 }
 
 async fn retry(shared: &Shared, task: &mut Task, meter: &mut Meter, cause: Cause, number: u32) -> Next {
@@ -341,20 +364,12 @@ async fn bury(shared: &Shared, task: &Task, cause: &Cause, attempts: u32) -> Res
     Ok(())
 }
 
-/// Appends a dead letter; one that is too large for the log is kept without its value, or its partition would wait for ever.
+/// Appends a dead letter; one that is too large for the log is kept without its value.
 async fn append_letter(shared: &Shared, stops: &Stops, letter: &NewRecord) -> Result<(), Why> {
     const DOING: &str = "append a dead letter";
-    let (log, backoff) = (&shared.doors.log, shared.settings.door_backoff);
-    let too_large = insist(DOING, backoff, stops, || async {
-        match log.append(vec![letter.clone()]).await {
-            Err(error @ log::Error::TooLarge { .. }) => Ok(Some(error)),
-            other => other.map(|_| None),
-        }
-    });
-    let Some(error) = too_large.await? else { return Ok(()) };
+    let Some(error) = append(shared, DOING, stops, vec![letter.clone()]).await? else { return Ok(()) };
     tracing::warn!(error = chain(&error), "the dead letter is kept without its value, which stays where it is");
-    let small = dead_letter::without_value(letter);
-    insist(DOING, backoff, stops, || log.append(vec![small.clone()])).await.map(drop)
+    append(shared, DOING, stops, vec![dead_letter::without_value(letter)]).await.map(drop)
 }
 
 /// The work ends here for a reason of its own; the attempt, if there was one, ended in good order.

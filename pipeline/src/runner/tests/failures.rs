@@ -96,6 +96,26 @@ async fn an_event_too_large_to_be_copied_is_a_dead_letter_without_its_value() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_result_too_large_for_the_log_fails_its_job_and_the_stage_goes_on() {
+    let stage =
+        Actor::new(
+            "split",
+            |index, _| async move { Ok(vec![output(&"x".repeat(if index == 0 { 2 << 20 } else { 1 }))]) },
+        );
+    let bench = Bench::start(&[&stage]);
+    bench.log.take_at_most(1 << 20);
+    bench.log.deliver("split", vec![work(0, 0, job(1), 0), work(0, 1, job(2), 1)]);
+    bench.until_committed("split", 0, 2).await;
+    assert_eq!(bench.log.appended("out").len(), 1, "nothing of the first");
+    assert_eq!(header(&bench.log.appended("split.dlq")[0], "reason"), "event_too_large");
+    let ends = bench.ends();
+    assert_eq!((ends.len(), ends[0].job, ends[0].outcome), (1, job(1), Outcome::Failed));
+    let message = ends[0].error.clone().expect("an error").message;
+    assert!(message.contains("out") && message.contains("20971"), "{message}");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_event_is_not_tried_again_and_an_optional_stage_fails_no_job() {
     let stage =
         Actor::new("caption", |_, _| async { Err(StageError::reject("no_speech", "nobody speaks")) }).optional();
