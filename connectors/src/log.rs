@@ -12,6 +12,8 @@ use bytes::Bytes;
 pub mod embedded;
 pub mod kafka;
 mod prefixed;
+pub mod registered;
+pub mod registry;
 
 pub use prefixed::Prefixed;
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 use crate::blobs::s3;
 use crate::catalog::scylla as cluster;
 use crate::clock::Clock;
+use crate::log::registered::{self, Registered};
+use crate::log::registry::{self, Address};
 use crate::log::{Prefixed, kafka};
 use crate::store::OpenError;
 use crate::{Blobs, Catalog, Doors, Log, embedded};
@@ -45,20 +47,20 @@ pub struct Brokers {
     pub instance: Option<String>,
     /// How long a member that says nothing counts as alive.
     pub session_timeout: Duration,
-    /// Address of a schema registry; absent: the built-in schema ids.
-    pub registry: Option<String>,
+    /// A schema registry; absent: the built-in schema ids.
+    pub registry: Option<Address>,
 }
 
 impl fmt::Debug for Brokers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Values of properties and the registry's address may be secrets.
+        // Values of properties may be secrets.
         f.debug_struct("Brokers")
             .field("brokers", &self.brokers)
             .field("properties", &self.properties.keys())
             .field("prefix", &self.prefix)
             .field("instance", &self.instance)
             .field("session_timeout", &self.session_timeout)
-            .field("has_registry", &self.registry.is_some())
+            .field("registry", &self.registry)
             .finish()
     }
 }
@@ -183,6 +185,9 @@ pub enum Why {
     /// It does not answer.
     #[error("it did not answer within {} s", .0.as_secs())]
     Late(Duration),
+    /// The schema registry is of no use.
+    #[error(transparent)]
+    Registry(registry::Trouble),
     /// The service refuses, or cannot be reached.
     #[error(transparent)]
     Service(Box<dyn std::error::Error + Send + Sync>),
@@ -202,6 +207,7 @@ impl Error {
             (Why::InUse(_), _) => "stop the other process, or name another folder with --data".to_owned(),
             (Why::Files(_), _) => "`streamforge doctor` checks the folder of `data` and its disk".to_owned(),
             (Why::Bucket(trouble), _) => trouble.advice(),
+            (Why::Registry(trouble), _) => trouble.advice().to_owned(),
             (Why::NotInThisBuild(_), _) => format!("leave `{setting}` out, and this door is embedded"),
             (_, Door::Log) => {
                 "see that a broker runs there and listens for this machine; security is set by STREAMFORGE_KAFKA_… variables"
@@ -226,6 +232,14 @@ pub async fn open(wanted: &Wanted, clock: Arc<dyn Clock>) -> Result<Doors, Vec<E
 /// Opens the log alone.
 pub async fn log(wanted: &Wanted, clock: Arc<dyn Clock>) -> Result<Arc<dyn Log>, Error> {
     patiently(PATIENCE, Door::Log, wanted.log_at(), open_log(wanted, clock)).await
+}
+
+/// Asks the schema registry what it lacks of ours, where one is wanted, and changes nothing: answers where it is, and the
+/// subjects that are there without our newest schema.
+pub async fn registry(wanted: &Wanted) -> Option<Result<(String, Vec<String>), registry::Trouble>> {
+    let address = wanted.registry()?;
+    let asked = async { registry::Client::new(address)?.lacking(wanted.topic_prefix()).await };
+    Some(asked.await.map(|lacking| (address.to_string(), lacking)))
 }
 
 /// Opens the catalog alone.
@@ -310,6 +324,24 @@ impl Wanted {
         }
     }
 
+    /// The schema registry whose ids lie in the log; absent: the built-in ids.
+    pub fn registry(&self) -> Option<&Address> {
+        match &self.log {
+            LogAt::Embedded => None,
+            LogAt::Kafka(kafka) => kafka.registry.as_ref(),
+        }
+    }
+
+    /// The same without the registry.
+    #[must_use]
+    pub fn without_registry(&self) -> Self {
+        let mut wanted = self.clone();
+        if let LogAt::Kafka(kafka) = &mut wanted.log {
+            kafka.registry = None;
+        }
+        wanted
+    }
+
     /// Whether log or catalog belong to this process alone.
     pub fn is_one_process(&self) -> bool {
         self.log == LogAt::Embedded || self.catalog == CatalogAt::Embedded
@@ -330,9 +362,19 @@ async fn open_log(wanted: &Wanted, clock: Arc<dyn Clock>) -> Result<Arc<dyn Log>
                 instance: at.instance.clone(),
                 session_timeout: at.session_timeout,
             };
-            let log = kafka::open(settings, clock).await.map_err(|error| Why::Service(Box::new(error)))?;
-            let log: Arc<dyn Log> = Arc::new(log);
-            Ok(if at.prefix.is_empty() { log } else { Arc::new(Prefixed::new(log, &at.prefix)) })
+            let enrolling = async {
+                match &at.registry {
+                    Some(address) => registered::enroll(address, &at.prefix).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            let (log, enrolled) = tokio::join!(kafka::open(settings, clock), enrolling);
+            let log: Arc<dyn Log> = Arc::new(log.map_err(|error| Why::Service(Box::new(error)))?);
+            let log = if at.prefix.is_empty() { log } else { Arc::new(Prefixed::new(log, &at.prefix)) };
+            Ok(match enrolled.map_err(Why::Registry)? {
+                Some(enrolled) => Arc::new(Registered::new(log, enrolled)),
+                None => log,
+            })
         }
     }
 }
@@ -437,7 +479,7 @@ mod tests {
             prefix: String::new(),
             instance: None,
             session_timeout: PATIENCE,
-            registry: Some("http://u:hunter2@h".to_owned()),
+            registry: Some(Address::parse("http://u:hunter2@h").unwrap()),
         };
         let scylla = Cluster {
             nodes: vec!["h:1".to_owned()],

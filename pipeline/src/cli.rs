@@ -262,7 +262,7 @@ pub struct SettingFlags {
     /// Largest upload [default: 500 MB]
     #[arg(long, value_name = "SIZE")]
     pub max_upload_bytes: Option<String>,
-    /// Schema registry: built-in or http://host:8081 [default: built-in]
+    /// Schema registry for Kafka: built-in or http://[user:password@]host:8081[/path] [default: built-in]
     #[arg(long, value_name = "REGISTRY")]
     pub registry: Option<String>,
     /// What names of topics and groups begin with, where several share a Kafka [default: nothing]

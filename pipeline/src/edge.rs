@@ -76,6 +76,8 @@ pub struct Settings {
     pub new_job: fn(u64) -> JobId,
     /// What the names of topics begin with in a log that several deployments share.
     pub topic_prefix: String,
+    /// Whether the ids in the topics are those of a schema registry, which this edge is not.
+    pub has_registry: bool,
     /// The stages of the pipeline, wherever they run.
     pub stages: Vec<KnownStage>,
     /// A worker of which nothing was heard for so long counts as gone.
@@ -111,6 +113,7 @@ impl Default for Settings {
             catalog_patience: Duration::from_secs(10),
             new_job: |unix_ms| JobId::from_parts(unix_ms, rand::random()),
             topic_prefix: String::new(),
+            has_registry: false,
             stages: Vec::new(),
             worker_timeout: Duration::from_secs(10),
         }

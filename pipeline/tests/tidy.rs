@@ -17,6 +17,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("redb", &["connectors/src/store", "connectors/src/embedded", "connectors/src/log/embedded", CATALOG]),
     ("object_store", &["connectors/src/blobs"]),
     ("rdkafka", &["connectors/src/log/kafka"]),
+    ("schema_registry_converter", &["connectors/src/log/registry"]),
     ("scylla", &["connectors/src/catalog/scylla"]),
     ("ffmpeg_next", &["pipeline/src/media"]),
     ("mp4_atom", &["pipeline/src/media"]),

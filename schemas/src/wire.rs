@@ -11,6 +11,9 @@ use crate::Event;
 
 mod cache;
 pub mod evolution;
+mod foreign;
+
+pub use foreign::{Foreign, standing_in};
 
 /// A value on the wire could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +22,7 @@ pub enum Error {
     #[error("the value is not Avro with Confluent framing: {0}")]
     Framing(&'static str),
     /// The schema id is none that the reader knows.
-    #[error("schema id {0} is unknown")]
+    #[error("schema id {} is unknown", foreign::meant(*.0))]
     UnknownSchema(i32),
     /// No topic file of this name, or one without a schema.
     #[error("topic `{0}` has no schema")]
@@ -35,7 +38,7 @@ pub enum Error {
     /// The body does not fit its schema.
     #[error("{doing} {topic}: {detail}")]
     Body {
-        /// `encode` or `decode`.
+        /// `encode`, `decode` or `adopt`.
         doing: &'static str,
         /// The event's topic.
         topic: &'static str,

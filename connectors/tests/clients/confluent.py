@@ -21,7 +21,7 @@ import time
 import uuid
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
@@ -101,7 +101,15 @@ def announce(args, registry):
     s3.put_object(Bucket=args.bucket, Key=key, Body=video)
     topic = args.topic_prefix + "upload.received"
     schema = registry.get_latest_version(f"{topic}-value").schema
-    encode = AvroSerializer(registry, schema, conf={"auto.register.schemas": False, "use.latest.version": True})
+    conf = {"auto.register.schemas": False, "use.latest.version": True}
+    own = {}
+    if args.own_field:
+        # A producer may know more than StreamForge does, as long as its schema leads to StreamForge's.
+        extended = json.loads(schema.schema_str)
+        extended["fields"].append({"name": args.own_field, "type": ["null", "string"], "default": None})
+        schema, conf = Schema(json.dumps(extended), "AVRO"), {"auto.register.schemas": True}
+        own = {args.own_field: "of the producer's own"}
+    encode = AvroSerializer(registry, schema, conf=conf)
     event = {
         "job": job,
         "name": os.path.basename(args.video),
@@ -112,6 +120,7 @@ def announce(args, registry):
         },
         "received_at": now_ms,
         "origin": "confluent.py",
+        **own,
         **json.loads(args.event),
     }
     producer = Producer({"bootstrap.servers": args.brokers, "acks": "all", **properties(args.property)})
@@ -158,6 +167,7 @@ def main():
     parser.add_argument("--prefix", default="")
     parser.add_argument("--video")
     parser.add_argument("--event", default="{}", help="more fields of the event, as JSON")
+    parser.add_argument("--own-field", help="an optional text of the producer's own; needs a registry that takes schemas")
     parser.add_argument("--server", default="http://127.0.0.1:8080")
     parser.add_argument("--patience", type=float, default=300)
     args = parser.parse_args()

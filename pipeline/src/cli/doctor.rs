@@ -80,6 +80,7 @@ pub async fn run(config: Config, as_json: bool) -> Result<(), Failure> {
         findings.push(disk(blobs, config.max_upload_bytes));
     }
     findings.extend(doors(&config, running.as_ref()).await);
+    findings.extend(registry(&config).await);
     findings.push(port("listen", config.listen, running.is_some()));
     findings.push(port("ops_listen", config.ops_listen, running.is_some()));
     let worst = findings.iter().map(|finding| finding.health).max().unwrap_or(Health::Ok);
@@ -264,7 +265,8 @@ async fn doors(config: &Config, running: Option<&Value>) -> Vec<Finding> {
         found.extend(topics::on_the_brokers(&config.doors()).await);
         return found;
     }
-    let wanted = config.doors();
+    // The registry is looked at by itself, and schemas are registered by the first start.
+    let wanted = config.doors().without_registry();
     // What is not there yet is made on the first start, not by the doctor.
     let on_first_start = |check, at: String| Finding::ok(check, format!("{at}; it is made on the first start"));
     let log = async {
@@ -302,6 +304,24 @@ async fn doors(config: &Config, running: Option<&Value>) -> Vec<Finding> {
     };
     let (log, catalog, blobs) = tokio::join!(log, catalog, blobs);
     log.into_iter().chain([catalog, blobs]).collect()
+}
+
+/// A registry of one's own, where one is set.
+async fn registry(config: &Config) -> Option<Finding> {
+    const CHECK: &str = "registry";
+    let is_set = config.settings.iter().any(|setting| setting.key == CHECK && setting.value != "built-in");
+    let Some(asked) = open::registry(&config.doors()).await else {
+        let found = "it is set, and the log is embedded, where ids are built in";
+        return is_set.then(|| Finding::warn(CHECK, found, "leave `registry` out, or set `log` to kafka://host:9092"));
+    };
+    Some(match asked {
+        Ok((at, lacking)) if lacking.is_empty() => Finding::ok(CHECK, format!("{at} answers")),
+        Ok((at, lacking)) => {
+            let found = format!("{at} answers, and lacks our newest schema under {}", lacking.join(", "));
+            Finding::warn(CHECK, found, "nothing before an upgrade: the next start registers it, or says why it cannot")
+        }
+        Err(trouble) => Finding::fail(CHECK, trouble.to_string(), trouble.advice()),
+    })
 }
 
 fn checked<E: std::error::Error>(check: &'static str, at: String, answer: Result<(), E>) -> Finding {

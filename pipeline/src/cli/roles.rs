@@ -257,6 +257,7 @@ impl Roles {
             grace: self.config.grace,
             is_alone: doors_wanted.is_one_process(),
             topic_prefix: doors_wanted.topic_prefix().to_owned(),
+            has_registry: doors_wanted.registry().is_some(),
             stages,
             worker_timeout: self.config.session_timeout,
             ..edge::Settings::default()

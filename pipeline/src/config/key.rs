@@ -37,7 +37,7 @@ pub const KEYS: [Key; 15] = [
     key("blobs", "", "where bytes lie: file://<folder> or s3://bucket/prefix; file://<data>/blobs by default"),
     key("public_path", "/", "prefix under which a proxy shows the edge"),
     key("max_upload_bytes", "500 MB", "largest upload, such as 500 MB or 2 GiB"),
-    key("registry", "built-in", "schema registry: `built-in` or http://host:8081"),
+    key("registry", "built-in", "schema registry: `built-in` or http://[user:password@]host:8081[/path]; for Kafka"),
     key("topic_prefix", "", "what names of topics and groups begin with, where several share a Kafka"),
     key("instance", "", "name of this process in Kafka's groups, so that a restart keeps its partitions"),
     key("session_timeout_s", "10", "seconds after which a worker that says nothing counts as gone"),

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use connectors::log::registry::Address;
 use connectors::open::{BlobsAt, Brokers, CatalogAt, LogAt};
 
 use super::{Error, KAFKA, LogFormat, Origin, Setting, door, size};
@@ -90,15 +91,15 @@ impl Reader<'_> {
     }
 
     /// A schema registry of its own, where there is one.
-    pub fn registry(&self) -> Result<Option<String>, Error> {
+    pub fn registry(&self) -> Result<Option<Address>, Error> {
         let setting = self.setting("registry");
         if setting.value == "built-in" {
             return Ok(None);
         }
-        if setting.value.starts_with("http://") || setting.value.starts_with("https://") {
-            return Ok(Some(setting.value));
+        match Address::parse(&setting.value) {
+            Ok(address) => Ok(Some(address)),
+            Err(right) => Self::bad(setting, format!("{right}, or `built-in`")),
         }
-        Self::bad(setting, "it must be `built-in` or start with `http://`")
     }
 
     /// A part of a name in Kafka.

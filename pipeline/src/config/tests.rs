@@ -100,6 +100,9 @@ fn a_wrong_value_says_key_origin_value_and_what_would_be_right() {
         ("catalog = \"sqlite\"", "catalog"),
         ("blobs = \"/tmp/x\"", "blobs"),
         ("registry = \"host\"", "registry"),
+        ("registry = \"http://\"", "registry"),
+        ("registry = \"http://:secret@host\"", "registry"),
+        ("registry = \"http://user:1/secret@host\"", "registry"),
         ("log = \"kafka://\"", "log"),
         ("log = \"kafka://u:p@host\"", "log"),
         ("catalog = \"scylla://host\"", "catalog"),
@@ -115,13 +118,14 @@ fn a_wrong_value_says_key_origin_value_and_what_would_be_right() {
         let said = error.to_string();
         assert!(matches!(error, Error::BadValue { .. }), "{text}: {said}");
         assert!(said.contains(&format!("`{key}` from streamforge.toml")) && said.contains("it must"), "{said}");
+        assert!(!said.contains("secret"), "{said}");
     }
 }
 
 #[test]
 fn the_other_sides_are_read() {
     let file = "log = \"kafka://a,b:1\"\ncatalog = \"scylla://u:p@a/videos\"\nblobs = \"s3://bucket/prefix\"\n\
-                registry = \"http://a:8081\"\ntopic_prefix = \"test-\"\ninstance = \"w1\"\nsession_timeout_s = 30\n\
+                registry = \"http://me:hunter2@a:8081/apis/ccompat/v7/\"\ntopic_prefix = \"test-\"\ninstance = \"w1\"\nsession_timeout_s = 30\n\
                 [kafka]\nsasl.username = \"file\"\nlinger.ms = 3\n";
     let environment = [("STREAMFORGE_KAFKA_SASL_USERNAME", "me"), ("STREAMFORGE_KAFKA_SASL_PASSWORD", "hunter2")];
     let config = Config::from_given(&given(&[], &environment, Some(file))).unwrap();
@@ -130,7 +134,10 @@ fn the_other_sides_are_read() {
     let properties: Vec<_> = kafka.properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(properties, ["linger.ms=3", "sasl.password=hunter2", "sasl.username=me"]);
     assert_eq!((kafka.prefix.as_str(), kafka.instance.as_deref()), ("test-", Some("w1")));
-    assert_eq!((kafka.registry.as_deref(), kafka.session_timeout), (Some("http://a:8081"), Duration::from_secs(30)));
+    let registry = kafka.registry.as_ref().map(ToString::to_string);
+    assert_eq!(registry.as_deref(), Some("http://a:8081/apis/ccompat/v7"));
+    assert_eq!(kafka.session_timeout, Duration::from_secs(30));
+    assert_eq!(setting(&config, "registry").shown, "http://***@a:8081/apis/ccompat/v7/");
     let CatalogAt::Scylla(scylla) = &config.catalog else { panic!("{:?}", config.catalog) };
     assert_eq!((scylla.nodes.as_slice(), scylla.keyspace.as_str()), (&["a:9042".to_owned()][..], "videos"));
     assert_eq!(config.blobs, BlobsAt::S3 { bucket: "bucket".into(), prefix: "prefix".into() });

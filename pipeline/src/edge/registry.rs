@@ -2,6 +2,10 @@
 //! lies there, with nothing else to install. The schemas are those that are part of the program. Subjects are named for the
 //! topics as they lie in the log, prefix included; without the prefix they are found as well.
 //!
+//! Where a deployment has a registry of its own, the ids in its topics are that one's. The edge does not tell others then,
+//! which would be taken for the truth, and does not hand requests on: it says that there is a registry, and who operates it
+//! knows where.
+//!
 //! Errors have Confluent's shape here, not that of the rest of the edge: `{ "error_code": 40401, "message": "…" }`.
 
 use bytes::Bytes;
@@ -26,6 +30,11 @@ struct Fault(StatusCode, u32, String);
 type Found = Result<Value, Fault>;
 
 impl Fault {
+    fn told(self) -> (StatusCode, Value) {
+        let Self(status, code, message) = self;
+        (status, json!({ "error_code": code, "message": message }))
+    }
+
     fn not_found(code: u32, message: String) -> Self {
         Self(StatusCode::NOT_FOUND, code, message)
     }
@@ -50,8 +59,20 @@ pub async fn answer(
     };
     let (status, body) = match found {
         Ok(body) => (StatusCode::OK, body),
-        Err(Fault(status, code, message)) => (status, json!({ "error_code": code, "message": message })),
+        Err(fault) => fault.told(),
     };
+    respond(status, &body)
+}
+
+/// Says that the ids in the topics are another registry's.
+pub fn elsewhere() -> Response {
+    let message = "This deployment has a schema registry of its own (setting `registry`): the ids in its topics are that \
+                   registry's, so ask there";
+    let (status, body) = Fault(StatusCode::MISDIRECTED_REQUEST, 421, message.to_owned()).told();
+    respond(status, &body)
+}
+
+fn respond(status: StatusCode, body: &Value) -> Response {
     let mut response = Response::new(body.to_string().into());
     *response.status_mut() = status;
     let headers = response.headers_mut();

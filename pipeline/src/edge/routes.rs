@@ -292,8 +292,11 @@ fn registry_route(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
         .and(warp::method())
         .and(warp::body::stream().map(boxed_body))
         .then(|edge: Arc<Edge>, path: warp::path::Tail, method: Method, body| async move {
-            let prefix = &edge.settings.topic_prefix;
-            at("/api/registry", Ok(registry::answer(prefix, &method, path.as_str(), body).await))
+            let answer = match &edge.settings {
+                settings if settings.has_registry => registry::elsewhere(),
+                settings => registry::answer(&settings.topic_prefix, &method, path.as_str(), body).await,
+            };
+            at("/api/registry", Ok(answer))
         })
         .boxed()
 }

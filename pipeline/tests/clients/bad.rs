@@ -3,6 +3,7 @@
 use connectors::log::{From, NewRecord, Record, Tailed};
 use schemas::event::UploadReceived;
 use schemas::{Claim, JobId, wire};
+use serde_json::Value;
 
 use super::kcat::{self, Raw};
 use super::place::Place;
@@ -37,17 +38,26 @@ fn now_ms() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
-/// Everything bad that a producer may write, each to be buried for its own reason.
-async fn bad(place: &Place, video: &[u8]) -> Vec<Bad> {
+/// The id that uploads have in this log, as `registry` says it.
+async fn upload_id(place: &Place, registry: &str) -> i32 {
+    let subject = format!("{}upload.received-value", place.prefix);
+    let found = reqwest::get(format!("{registry}/subjects/{subject}/versions/1")).await.unwrap();
+    let found: Value = found.error_for_status().unwrap().json().await.unwrap();
+    i32::try_from(found["id"].as_i64().unwrap()).unwrap()
+}
+
+/// Everything bad that a producer may write, each to be buried for its own reason. Uploads have the schema `id`.
+async fn bad(place: &Place, id: i32, video: &[u8]) -> Vec<Bad> {
     let blobs = place.blobs().await;
     let good = blobs.put("drop/clip.mp4", video.to_vec().into()).await.unwrap();
     let at = |uri: String| Claim { uri, ..good.clone() };
     let below = |key: &str| at(format!("{}/{key}", place.store.uri()));
     let bucket = &place.store.bucket;
-    vec![
+    let short = [&[0], id.to_be_bytes().as_slice(), &[52]].concat();
+    let mut all = vec![
         unreadable("not Avro", b"this is no event", "does not begin with a zero byte"),
         unreadable("a schema that nobody has", b"\0\0\0\x63\x63body", "schema id 25443 is unknown"),
-        unreadable("an event cut short", &[0, 0, 0, 0, 1, 52], "decode upload.received"),
+        unreadable("an event cut short", &short, "decode upload.received"),
         // Bytes that lie in a cache are found by their hash, wherever a claim says they are.
         untrue(
             "bytes that are not there",
@@ -61,15 +71,19 @@ async fn bad(place: &Place, video: &[u8]) -> Vec<Bad> {
         untrue("another bucket", at("s3://somebody-elses/clip.mp4".into()), "foreign_claim", "somebody-elses"),
         untrue("another scheme", at("https://example.org/clip.mp4".into()), "foreign_claim", "https"),
         untrue("a file of this machine", at("file:///etc/passwd".into()), "foreign_claim", "/etc/passwd"),
-    ]
+    ];
+    for record in all.iter_mut().filter(|record| record.job.is_some()) {
+        record.value[1..wire::FRAME_BYTES].copy_from_slice(&id.to_be_bytes());
+    }
+    all
 }
 
-/// Everything bad becomes a dead letter that says why, and a video that comes after it gets ready.
-pub async fn is_buried_and_the_stage_goes_on(place: &Place, server: &Server, video: &[u8]) {
+/// Everything bad becomes a dead letter that says why, and a video that comes after it gets ready. `registry` tells ids.
+pub async fn is_buried_and_the_stage_goes_on(place: &Place, server: &Server, registry: &str, video: &[u8]) {
     if !kcat::is_here("what a bad record leaves").await {
         return;
     }
-    let bad = bad(place, video).await;
+    let bad = bad(place, upload_id(place, registry).await, video).await;
     for record in &bad {
         kcat::produce(place, "upload.received", &record.key, &record.value).await;
     }

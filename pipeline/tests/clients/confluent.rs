@@ -21,17 +21,19 @@ const WRITTEN: [&str; 7] = [
 ];
 
 /// A producer puts `video` into the bucket and announces it; when it is ready, a consumer decodes every record of every
-/// topic. Answers the job; nothing, and says so, where there is no Python for it.
-pub async fn writes_and_reads(place: &Place, server: &Server, video: &[u8]) -> Option<String> {
+/// topic. Both ask `registry`; `more` are arguments of the script. Answers the job; nothing, and says so, where there is no
+/// Python for it.
+pub async fn writes_and_reads(
+    place: &Place,
+    server: &Server,
+    registry: &str,
+    more: &[&str],
+    video: &[u8],
+) -> Option<String> {
     let Ok(python) = std::env::var("STREAMFORGE_TEST_PYTHON") else {
         println!("not run here: Confluent's clients need Python packages; ./dev engines fetch clients");
         return None;
     };
-    let registry = format!("{}/api/registry", server.url);
-    Some(announced_and_read(&python, &registry, place, server, video).await)
-}
-
-async fn announced_and_read(python: &str, registry: &str, place: &Place, server: &Server, video: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("from python.mp4");
     std::fs::write(&file, video).unwrap();
@@ -42,6 +44,7 @@ async fn announced_and_read(python: &str, registry: &str, place: &Place, server:
         .args(["--s3", place.store.endpoint.as_deref().unwrap(), "--bucket", &place.store.bucket])
         .args(["--prefix", &place.store.prefix, "--server", &server.url, "--video"])
         .arg(&file)
+        .args(more)
         .envs(place.variables())
         .kill_on_drop(true)
         .output()
@@ -69,5 +72,5 @@ async fn announced_and_read(python: &str, registry: &str, place: &Place, server:
     for topic in WRITTEN {
         assert!(read.get(topic).is_some_and(|records| *records > 0), "{topic} has records: {read:?}");
     }
-    job
+    Some(job)
 }

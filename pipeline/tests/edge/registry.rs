@@ -118,3 +118,15 @@ async fn where_several_share_a_log_subjects_have_the_names_of_the_topics_that_li
     assert_eq!(used, json!(["north-upload.received-value"]));
     assert_eq!(get(&house, "/subjects/south-upload.received-value/versions").await.0, 404);
 }
+
+#[tokio::test]
+async fn where_a_registry_of_its_own_is_set_the_edge_tells_no_ids() {
+    let house = House::with(Settings { has_registry: true, ..Settings::default() }).await;
+    for path in ["/subjects", "/schemas/ids/1", "/subjects/upload.received-value/versions/latest", "/nowhere"] {
+        let (status, said) = get(&house, path).await;
+        assert_eq!((status.as_u16(), &said["error_code"]), (421, &json!(421)), "{path}");
+        assert!(said["message"].as_str().unwrap().contains("setting `registry`"), "{path}: {said}");
+    }
+    let known = json!({ "schema": topic::find("chunk.cut").unwrap().schema() }).to_string();
+    assert_eq!(post(&house, "/subjects/chunk.cut-value/versions", known).await.0, 421);
+}

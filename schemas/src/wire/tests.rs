@@ -119,3 +119,78 @@ proptest! {
         let _ = decode_json("job.progress", &value);
     }
 }
+
+/// Our schema of `topic`, changed by `edit`.
+fn foreign(topic: &str, edit: impl Fn(&mut serde_json::Value)) -> String {
+    let mut schema = serde_json::from_str(crate::topic::find(topic).unwrap().schema().unwrap()).unwrap();
+    edit(&mut schema);
+    schema.to_string()
+}
+
+/// `value` as written by `schema`, without a frame.
+fn written_by(schema: &str, value: serde_json::Value) -> Vec<u8> {
+    let schema = apache_avro::Schema::parse_str(schema).unwrap();
+    let value = Value::try_from(value).unwrap().resolve(&schema).unwrap();
+    let writer = apache_avro::writer::datum::GenericDatumWriter::builder(&schema).build().unwrap();
+    let mut bytes = Vec::new();
+    writer.write_value_ref(&mut bytes, &value).unwrap();
+    bytes
+}
+
+#[test]
+fn an_event_by_a_schema_of_somebody_else_becomes_ours() {
+    let job = JobId::from_parts(5, 6);
+    // In another order, with a field more, another namespace and other texts.
+    let schema = foreign("job.deleted", |schema| {
+        schema["namespace"] = "org.example".into();
+        schema["doc"] = "Theirs.".into();
+        let fields = schema["fields"].as_array_mut().unwrap();
+        fields.reverse();
+        fields.push(serde_json::json!({ "name": "why", "type": ["null", "string"], "default": null }));
+    });
+    let body = written_by(&schema, serde_json::json!({ "job": job.to_string(), "at": 7, "why": "spam" }));
+    let schema = Foreign::parse(&schema).unwrap();
+    let ours = JobDeleted { job, at: 7 };
+    assert_eq!(schema.adopt("job.deleted", &body).unwrap(), encode(&ours).unwrap());
+    assert!(schema.adopt("job.deleted", &body[..3]).is_err(), "what is cut short is none");
+    assert!(schema.adopt("job.deleted", &[body, vec![0]].concat()).unwrap_err().to_string().contains("1 bytes follow"));
+    assert!(schema.adopt("nothing", b"").unwrap_err().to_string().contains("`nothing` has no schema"));
+
+    // What it lacks has a default.
+    let schema = foreign("job.progress", |schema| {
+        schema["fields"].as_array_mut().unwrap().retain(|field| field["name"] != "note");
+    });
+    let mut json = decode_json("job.progress", &encode(&progress(1, Some("a note".into()))).unwrap()).unwrap();
+    json.as_object_mut().unwrap().remove("note");
+    let body = written_by(&schema, json);
+    let adopted = Foreign::parse(&schema).unwrap().adopt("job.progress", &body).unwrap();
+    assert_eq!(decode::<JobProgress>(&adopted).unwrap(), progress(1, None));
+}
+
+#[test]
+fn a_schema_that_means_something_else_is_refused_whatever_its_fields_are() {
+    let (job, at) = (JobId::from_parts(5, 6), 7);
+    let body = encode(&CancelRequested { job, at }).unwrap();
+    let cancel = Foreign::parse(crate::topic::find("cancel.requested").unwrap().schema().unwrap()).unwrap();
+    assert!(cancel.adopt("cancel.requested", &body[FRAME_BYTES..]).is_ok());
+    let refused = cancel.adopt("job.deleted", &body[FRAME_BYTES..]).unwrap_err().to_string();
+    assert!(refused.starts_with("adopt job.deleted"), "{refused}");
+
+    let other = foreign("job.deleted", |schema| schema["fields"][1]["type"] = "string".into());
+    let body = written_by(&other, serde_json::json!({ "job": job.to_string(), "at": "noon" }));
+    assert!(Foreign::parse(&other).unwrap().adopt("job.deleted", &body).is_err());
+    let less = foreign("job.deleted", |schema| drop(schema["fields"].as_array_mut().unwrap().pop()));
+    let body = written_by(&less, serde_json::json!({ "job": job.to_string() }));
+    assert!(Foreign::parse(&less).unwrap().adopt("job.deleted", &body).is_err());
+    for text in ["", "{}", "\"Claim\""] {
+        assert!(Foreign::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn an_id_that_stands_in_for_another_is_known_to_nobody_and_names_the_other() {
+    let deleted = encode(&JobDeleted { job: JobId::from_parts(0, 1), at: 0 }).unwrap();
+    let id = schema_id(&deleted).unwrap();
+    let value = [&[0], standing_in(id).to_be_bytes().as_slice(), &deleted[FRAME_BYTES..]].concat();
+    assert_eq!(decode::<JobDeleted>(&value).unwrap_err().to_string(), format!("schema id {id} is unknown"));
+}
