@@ -56,7 +56,8 @@ impl House {
         let enrolled = enroll(&address, "").await.unwrap();
         let log: Arc<dyn Log> = Arc::new(Registered::at(Arc::clone(&raw), enrolled, QUICK));
         for (name, partitions) in [(UploadReceived::TOPIC, 2), (CancelRequested::TOPIC, 1), ("probe.dlq", 1)] {
-            let spec = TopicSpec { name: name.to_owned(), partitions, retention: Retention::default() };
+            let spec =
+                TopicSpec { name: name.to_owned(), partitions, retention: Retention::default(), min_in_sync: None };
             log.ensure_topics(&[spec]).await.unwrap();
         }
         Self { raw, log, fake }

@@ -1,7 +1,8 @@
 //! The whole journey of 1080p24 into three renditions against the best single `ffmpeg` command line that makes the same:
 //! one decode, the same scaler, the same encoder settings, as many threads as it likes.
 //!
-//! `bench_ladder [seconds...]` takes 30 and 120 when nothing is said; `RUNS` says how many pairs are measured (3).
+//! `bench_ladder [seconds...]` takes 30 and 120 when nothing is said; `RUNS` says how many pairs are measured (3),
+//! `GOPS` which distances of keyframes, in seconds (2 and 10).
 
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 #[path = "bench/server.rs"]
@@ -136,9 +137,11 @@ async fn main() -> Outcome<()> {
     let asked: Vec<u32> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let lengths = if asked.is_empty() { vec![30, 120] } else { asked };
     let runs = std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3);
+    let gops = std::env::var("GOPS").unwrap_or_else(|_| "2 10".to_owned());
+    let gops: Vec<u32> = gops.split_whitespace().filter_map(|gop| gop.parse().ok()).collect();
     let server = Server::start()?;
     for seconds in lengths {
-        for gop in [2, 10] {
+        for &gop in &gops {
             measure(&server, seconds, gop, runs).await?;
         }
     }

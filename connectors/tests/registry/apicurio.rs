@@ -31,7 +31,12 @@ async fn a_real_registry_gives_ids_keeps_schemas_and_explains_those_of_others() 
     let raw = connectors::in_memory(Arc::new(SystemClock)).unwrap().log;
     let open = async || Registered::at(Arc::clone(&raw), enroll(&address, "north-").await.unwrap(), QUICK);
     let log = open().await;
-    let spec = TopicSpec { name: UploadReceived::TOPIC.to_owned(), partitions: 1, retention: Retention::default() };
+    let spec = TopicSpec {
+        name: UploadReceived::TOPIC.to_owned(),
+        partitions: 1,
+        retention: Retention::default(),
+        min_in_sync: None,
+    };
     log.ensure_topics(&[spec]).await.unwrap();
     let ours = wire::encode(&upload(1)).unwrap();
     append(&log, UploadReceived::TOPIC, 0, [ours.clone().into()]).await;

@@ -50,6 +50,7 @@ async fn an_event_of_another_name_is_never_taken_for_ours() {
         name: topic.to_owned(),
         partitions: 1,
         retention: connectors::log::Retention::default(),
+        min_in_sync: None,
     };
     house.log.ensure_topics(&[spec]).await.unwrap();
     let theirs = topic::find(CancelRequested::TOPIC).unwrap().schema().unwrap().replace("streamforge", "others");

@@ -36,7 +36,7 @@ impl Apicurio {
             .stderr(log)
             .spawn()
             .expect("start Java");
-        let mut registry = Self { process, port, folder: folder };
+        let mut registry = Self { process, port, folder };
         let began = Instant::now();
         while !registry.answers().await {
             let is_over = registry.process.try_wait().unwrap().is_some() || began.elapsed() > START;

@@ -42,10 +42,10 @@ const MAX_FRAME: usize = 1 << 30;
 /// What is kept of the child's last words, bytes.
 const LAST_WORDS: usize = 4096;
 
-/// How the C library of a child keeps memory: pictures that one chunk has freed serve the next, instead of going back to the
-/// kernel, which clears each page that it gives out. Large pages where the kernel has them. Another C library ignores it.
+/// How the C library of a child keeps memory: in one arena that never shrinks, so that pictures which one chunk has freed serve
+/// the next instead of going back to the kernel, which clears each page that it gives out. Another C library ignores it.
 const MALLOC: &str =
-    "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=1073741824:glibc.malloc.hugetlb=1";
+    "glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=1073741824";
 
 /// How long a child waits for more work on its source.
 const PATIENCE: Duration = Duration::from_secs(2);
