@@ -17,8 +17,9 @@ use super::boxes::{Fragments, VideoInit, video_init};
 use super::encode::{self, Encoder, Packet};
 use super::{Code, EncodedRendition, Error, SHIFT_DIVISOR};
 
-/// Pictures that wait for an encoder at most: enough to smooth out groups that are hard to encode.
-const WAITING: usize = 8;
+/// Pictures that an encoder is handed at once. It works on them in one go, with its own pictures in the caches of its core,
+/// while the next are decoded; they also smooth out groups that are hard to encode.
+const AT_ONCE: usize = 8;
 
 /// Bytes of a rendition, by its index, on their way to the sink.
 pub type Piece = (usize, Vec<u8>);
@@ -26,13 +27,23 @@ pub type Piece = (usize, Vec<u8>);
 /// The way to a rung's thread.
 pub struct Lane {
     rung: Rung,
+    /// What is to be handed over next.
+    pictures: Vec<Picture>,
     steps: SyncSender<Step>,
     thread: JoinHandle<Result<RungWork, Error>>,
 }
 
+struct Picture {
+    frame: ff::frame::Video,
+    /// When it is shown, ticks of the output.
+    pts: i64,
+    /// Whether a group begins with it.
+    key: bool,
+}
+
 enum Step {
-    /// A picture, when it is shown (ticks of the output), and whether a group begins with it.
-    Picture(ff::frame::Video, i64, bool),
+    /// Pictures in the order in which they are shown.
+    Pictures(Vec<Picture>),
     /// Nothing follows: when the next chunk begins, and how long the last picture is shown if none does.
     End(Option<i64>, i64),
 }
@@ -47,24 +58,31 @@ impl Lane {
         pieces: Sender<Piece>,
     ) -> Result<Self, Error> {
         let work = RungWork::open(index, track, rung, like, pieces)?;
-        let (steps, taken) = sync_channel(WAITING);
+        // One handful in hand, one on the way, one being decoded.
+        let (steps, taken) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name(rung.quality.clone())
             .spawn(move || work.run(&taken))
             .map_err(|error| Error::new(Code::EncoderFailed, format!("start an encoding thread: {error}")))?;
-        Ok(Self { rung: rung.clone(), steps, thread })
+        Ok(Self { rung: rung.clone(), pictures: Vec::with_capacity(AT_ONCE), steps, thread })
     }
 
     /// Hands a picture over; waits while the encoder is behind. False: the thread has failed, and [`Lane::close`] says how.
     #[must_use]
-    pub fn push(&self, picture: ff::frame::Video, pts: i64, key: bool) -> bool {
-        self.steps.send(Step::Picture(picture, pts, key)).is_ok()
+    pub fn push(&mut self, frame: ff::frame::Video, pts: i64, key: bool) -> bool {
+        self.pictures.push(Picture { frame, pts, key });
+        self.pictures.len() < AT_ONCE || self.send()
+    }
+
+    fn send(&mut self) -> bool {
+        let pictures = std::mem::replace(&mut self.pictures, Vec::with_capacity(AT_ONCE));
+        self.steps.send(Step::Pictures(pictures)).is_ok()
     }
 
     /// Says that nothing follows: where the next chunk begins, or how long the last picture is shown.
-    pub fn end(&self, next: Option<i64>, last_duration: i64) {
+    pub fn end(&mut self, next: Option<i64>, last_duration: i64) {
         // A thread that has failed says so when it is closed.
-        let _ = self.steps.send(Step::End(next, last_duration));
+        let _ = self.send() && self.steps.send(Step::End(next, last_duration)).is_ok();
     }
 
     /// Waits for the thread and takes its books.
@@ -121,10 +139,12 @@ impl RungWork {
     fn run(mut self, steps: &Receiver<Step>) -> Result<Self, Error> {
         for step in steps {
             match step {
-                Step::Picture(mut picture, pts, key) => {
-                    self.pending.push_back(pts);
-                    self.encoder.push(&mut picture, pts, key)?;
-                    self.collect()?;
+                Step::Pictures(pictures) => {
+                    for Picture { mut frame, pts, key } in pictures {
+                        self.pending.push_back(pts);
+                        self.encoder.push(&mut frame, pts, key)?;
+                        self.collect()?;
+                    }
                 }
                 Step::End(next, last_duration) => {
                     self.encoder.finish()?;

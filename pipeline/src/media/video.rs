@@ -210,7 +210,7 @@ impl<'a> Work<'a> {
         // The origin is told in microseconds, and a finer clock may begin a tick before it.
         let pts = (encode::output_ticks(self.track, source_pts) - self.origin).max(0);
         let key = self.starts_group(pts);
-        Ok(self.lanes.iter().zip(scaled).all(|(lane, picture)| lane.push(picture, pts, key)))
+        Ok(self.lanes.iter_mut().zip(scaled).all(|(lane, picture)| lane.push(picture, pts, key)))
     }
 
     /// Groups begin on a grid of two seconds from the first frame of the chunk; a short rest joins the last group.
@@ -245,7 +245,7 @@ impl<'a> Work<'a> {
         self.drain_pictures()?;
         drop(self.hand.take());
         let next = next_start.map(|pts| encode::output_ticks(self.track, pts) - self.origin);
-        for lane in &self.lanes {
+        for lane in &mut self.lanes {
             lane.end(next, last_duration);
         }
         let mut renditions =
