@@ -170,7 +170,7 @@ start_seaweedfs() {
         -s3 "-s3.port=${port[S3]}" "-s3.port.grpc=${port[S3_GRPC]}" -s3.port.iceberg=0 -s3.port.lance=0 \
         "-s3.config=$dir/s3.json" -master.telemetry=false "-master.port=${port[MASTER]}" \
         "-master.port.grpc=${port[MASTER_GRPC]}" "-volume.port=${port[VOLUME]}" "-volume.port.grpc=${port[VOLUME_GRPC]}" \
-        "-filer.port=${port[FILER]}" "-filer.port.grpc=${port[FILER_GRPC]}" -volume.max=20 -master.volumeSizeLimitMB=64 \
+        "-filer.port=${port[FILER]}" "-filer.port.grpc=${port[FILER_GRPC]}" -volume.max=100 -master.volumeSizeLimitMB=64 \
         -volume.preStopSeconds=0 \
         -metricsIp=127.0.0.1 "-metricsPort=${port[WEED_METRICS]}"
 }
