@@ -127,7 +127,7 @@ impl Runner {
         aides.spawn(heartbeat::sample_storage(Arc::clone(&shared), over.clone()));
         let mut workers = JoinSet::new();
         for pool in &shared.pools {
-            for _ in 0..pool.turns {
+            for _ in 0..pool.slots {
                 workers.spawn(serve(Arc::clone(&shared), Arc::clone(pool)));
             }
         }
@@ -183,12 +183,12 @@ async fn drain(
     broken
 }
 
-/// One turn after the other.
+/// One slot.
 async fn serve(shared: Arc<Shared>, pool: Arc<Pool>) {
-    while let Some((task, slot, _in_flight)) = pool.next().await {
+    while let Some((task, _in_flight)) = pool.next().await {
         let shared = Arc::clone(&shared);
         // A task of its own: should the runner itself panic here, the slot lives on and the record stays uncommitted.
-        let turn = AbortOnDropHandle::new(tokio::spawn(async move { drive::drive(&shared, task, slot).await }));
+        let turn = AbortOnDropHandle::new(tokio::spawn(async move { drive::drive(&shared, task).await }));
         if let Err(error) = turn.await {
             tracing::error!(%error, "the runner broke while it worked on an event: the event is left in the log");
         }
@@ -205,15 +205,15 @@ struct House {
 impl House {
     fn build(runner: &Runner, stages: Vec<Arc<dyn AnyStage>>) -> Self {
         let settings = &runner.settings;
-        let shared_slots = Arc::new(Pool::native(settings.slots));
+        let shared_slots = Arc::new(Pool::new(settings.slots));
         let mut pools: Vec<Arc<Pool>> = Vec::new();
         let stations: Vec<_> = stages
             .into_iter()
             .map(|stage| {
                 let pool = match (stage.is_native(), stage.lane()) {
                     (true, Lane::Main | Lane::Background) => Arc::clone(&shared_slots),
-                    (true, Lane::Express) => Arc::new(Pool::native(settings.express_slots)),
-                    (false, _) => Arc::new(Pool::light(settings.light_slots)),
+                    (true, Lane::Express) => Arc::new(Pool::new(settings.express_slots)),
+                    (false, _) => Arc::new(Pool::new(settings.light_slots)),
                 };
                 if !pools.iter().any(|known| Arc::ptr_eq(known, &pool)) {
                     pools.push(Arc::clone(&pool));

@@ -174,8 +174,6 @@ pub enum Report {
     Done(u64),
     /// The job can be watched from now on, at least its beginning.
     Playable,
-    /// What is left to do needs no processor: the slot may go to other work.
-    SlotFree,
 }
 
 impl Context {

@@ -12,11 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use super::Shared;
-use super::pool::Slot;
 use super::progress::Meter;
 use super::task::{Task, Why};
 use crate::metrics;
-use crate::stage::{Context, Report, StageError};
+use crate::stage::{Context, StageError};
 
 /// How an attempt ended.
 pub(super) enum End {
@@ -37,9 +36,8 @@ enum Verdict {
     Late,
 }
 
-/// Runs one attempt to its end, whatever that is. The slot is given back then, or when the stage says that it can be.
-pub(super) async fn run(shared: &Shared, task: &Task, number: u32, meter: &mut Meter, slot: Slot) -> End {
-    let mut slot = Some(slot);
+/// Runs one attempt to its end, whatever that is.
+pub(super) async fn run(shared: &Shared, task: &Task, number: u32, meter: &mut Meter) -> End {
     let cancel = shared.hard.child_token();
     // Whatever way this function is left, the stage hears that nobody waits any more.
     let _told = cancel.clone().drop_guard();
@@ -61,10 +59,7 @@ pub(super) async fn run(shared: &Shared, task: &Task, number: u32, meter: &mut M
             why = task.stops.any() => break Verdict::CalledOff(why),
             result = &mut running => break Verdict::Over(result),
             () = &mut deadline => break Verdict::Late,
-            Some(report) = heard.recv() => match report {
-                Report::SlotFree => drop(slot.take()),
-                report => meter.hear(&report),
-            },
+            Some(report) = heard.recv() => meter.hear(&report),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => meter.say(),
         }
     };

@@ -12,7 +12,6 @@ use tracing::Instrument as _;
 use super::attempt::{self, End};
 use super::door::{chain, insist, outage};
 use super::jobs::Gone;
-use super::pool::Slot;
 use super::progress::Meter;
 use super::station::Station;
 use super::status::StageStatus;
@@ -32,8 +31,8 @@ enum Next {
     Again(Duration),
 }
 
-/// Gives `task` its turn, in `slot` for as long as it needs one.
-pub(super) async fn drive(shared: &Arc<Shared>, mut task: Task, slot: Slot) {
+/// Gives `task` its turn.
+pub(super) async fn drive(shared: &Arc<Shared>, mut task: Task) {
     let span = tracing::info_span!(
         "work",
         stage = task.station.name(),
@@ -43,7 +42,7 @@ pub(super) async fn drive(shared: &Arc<Shared>, mut task: Task, slot: Slot) {
         partition = task.record.at.partition,
         offset = task.record.offset,
     );
-    match turn(shared, &mut task, slot).instrument(span).await {
+    match turn(shared, &mut task).instrument(span).await {
         Next::Finish => task.finish(),
         Next::Leave => {}
         Next::Again(wait) => {
@@ -60,12 +59,12 @@ pub(super) async fn drive(shared: &Arc<Shared>, mut task: Task, slot: Slot) {
     }
 }
 
-async fn turn(shared: &Shared, task: &mut Task, slot: Slot) -> Next {
+async fn turn(shared: &Shared, task: &mut Task) -> Next {
     if let Some(why) = task.stops.now() {
         return called_off(shared, task, why).await;
     }
     match begin(shared, task).await {
-        Ok(Begun::Start(number)) => attempt_once(shared, task, slot, number).await,
+        Ok(Begun::Start(number)) => attempt_once(shared, task, number).await,
         Ok(Begun::Skip(why)) => {
             tracing::info!(why, "skipped: the job has come to its end");
             Next::Finish
@@ -122,8 +121,8 @@ async fn begin(shared: &Shared, task: &Task) -> Result<Begun, Why> {
 /// What the catalog says before an attempt of native code starts.
 async fn ask_catalog(shared: &Shared, task: &Task) -> Result<Result<Begun, Why>, catalog::Error> {
     let (stage, catalog, job) = (&task.station.stage, &shared.doors.catalog, task.job());
-    let (decision, row) = tokio::try_join!(catalog.decision(job), catalog.job(job))?;
-    let row = row.map(|found| found.row);
+    let decision = catalog.decision(job).await?;
+    let row = catalog.job(job).await?.map(|found| found.row);
     if row.as_ref().is_some_and(|row| row.deleted) {
         return Ok(Ok(Begun::Skip("deleted")));
     }
@@ -160,18 +159,18 @@ async fn ask_catalog(shared: &Shared, task: &Task) -> Result<Result<Begun, Why>,
     Ok(Ok(if crashed { Begun::Crashed(number) } else { Begun::Start(number) }))
 }
 
-async fn attempt_once(shared: &Shared, task: &mut Task, mut slot: Slot, number: u32) -> Next {
+async fn attempt_once(shared: &Shared, task: &mut Task, number: u32) -> Next {
     tracing::Span::current().record("attempt", number);
     let name = task.station.name();
     let unit = task.work.unit;
     let what = format!("{name} {}/{} of {}, attempt {number}", unit.index + 1, unit.count.max(1), task.job());
-    slot.occupied = Some(task.station.occupy(what));
+    let occupied = task.station.occupy(what);
     let mut meter = meter(shared, task, number);
     meter.state(StageState::Running, None);
     tracing::debug!("attempt starts");
     let started = Instant::now();
-    // What follows waits for doors: the slot is for whoever computes.
-    let end = attempt::run(shared, task, number, &mut meter, slot).await;
+    let end = attempt::run(shared, task, number, &mut meter).await;
+    drop(occupied);
     let took = started.elapsed();
     match end {
         End::Done { records, conclusion } => {

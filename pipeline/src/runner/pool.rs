@@ -1,13 +1,12 @@
 //! Slots: bounded places where work runs, and the fair queue in front of them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use schemas::JobId;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::fair::Fair;
-use super::station::Occupied;
 use super::task::Task;
 use crate::stage::Lane;
 
@@ -18,9 +17,6 @@ use crate::stage::Lane;
 pub(super) struct Pool {
     /// How many pieces of work run at once.
     pub slots: usize,
-    /// Turns under way at most: those that have a slot, and those that have given it back and publish what they made.
-    pub turns: usize,
-    free: Arc<Semaphore>,
     queue: Mutex<Queue>,
     woken: Notify,
 }
@@ -43,28 +39,9 @@ impl Queue {
     }
 }
 
-/// A slot in use; dropping it gives it to the next.
-pub(super) struct Slot {
-    _permit: OwnedSemaphorePermit,
-    /// What the slot is shown to do.
-    pub occupied: Option<Occupied>,
-}
-
 impl Pool {
-    /// Slots for work that waits for the network as much as it computes: kept until everything is published.
-    pub fn light(slots: usize) -> Self {
-        Self::new(slots, slots)
-    }
-
-    /// Slots for work that keeps a processor busy: what one has made is published while the next computes. As many turns may
-    /// publish as there are slots, so that little piles up while the log is away.
-    pub fn native(slots: usize) -> Self {
-        Self::new(slots, slots.saturating_mul(2))
-    }
-
-    fn new(slots: usize, turns: usize) -> Self {
-        let free = Arc::new(Semaphore::new(slots));
-        Self { slots, turns, free, queue: Mutex::default(), woken: Notify::new() }
+    pub fn new(slots: usize) -> Self {
+        Self { slots, queue: Mutex::default(), woken: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -83,14 +60,8 @@ impl Pool {
         self.woken.notify_one();
     }
 
-    /// Waits for a slot and then for a task; nothing once the pool is closed. The token keeps the task's stage from ending.
-    pub async fn next(&self) -> Option<(Task, Slot, TaskTrackerToken)> {
-        let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
-        let (task, token) = self.task().await?;
-        Some((task, Slot { _permit: permit, occupied: None }, token))
-    }
-
-    async fn task(&self) -> Option<(Task, TaskTrackerToken)> {
+    /// Waits for the next task; nothing once the pool is closed. The token keeps the task's stage from ending.
+    pub async fn next(&self) -> Option<(Task, TaskTrackerToken)> {
         loop {
             let woken = self.woken.notified();
             {
@@ -132,7 +103,6 @@ impl Pool {
         let mut queue = self.lock();
         *queue = Queue { closed: true, ..Queue::default() };
         drop(queue);
-        self.free.close();
         self.woken.notify_waiters();
     }
 }

@@ -102,8 +102,6 @@ impl Meter {
                 self.event.playable = true;
                 self.say();
             }
-            // Nobody who watches a job knows of slots.
-            Report::SlotFree => {}
         }
     }
 

@@ -8,5 +8,4 @@ mod delivery;
 mod doors;
 mod failures;
 mod scripted;
-mod slots;
 mod switch;

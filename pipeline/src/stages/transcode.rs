@@ -49,7 +49,6 @@ impl<E: Engine> Transcode<E> {
                 Output::Done(other) => return Err(wrong_answer(&other)),
             }
         };
-        cx.report(Report::SlotFree);
         Ok((encoded, finish(writers).await?))
     }
 }
