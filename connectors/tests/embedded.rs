@@ -51,28 +51,7 @@ macro_rules! suite {
     };
 }
 
-suite!(
-    log,
-    log,
-    Arc<dyn Log>,
-    [
-        records_come_back_as_they_went_in,
-        unknown_topics_and_other_partitions_are_refused,
-        a_group_reads_on_where_it_committed,
-        a_waiting_member_is_woken_by_an_append,
-        members_share_partitions_and_hand_them_over,
-        a_lost_partition_cannot_be_committed_even_before_the_member_hears_of_it,
-        a_commit_of_several_is_all_or_nothing,
-        paused_partitions_wait_and_the_others_go_on,
-        seeking_moves_the_position,
-        records_are_found_by_the_time_they_came,
-        a_dropped_wait_loses_nothing,
-        a_tail_reads_to_the_end_says_so_once_and_goes_on,
-        progress_counts_what_is_left,
-        concurrent_writers_keep_their_order,
-        a_long_backlog_comes_in_order_beside_fresh_records,
-    ]
-);
+suite::log::every_check!(suite, { log, log, Arc<dyn Log>, });
 
 suite!(
     catalog,
