@@ -54,6 +54,8 @@ struct Seat {
 #[derive(Default)]
 struct Group {
     seats: BTreeMap<u64, Seat>,
+    /// What it reads, also while nobody is there to read.
+    reads: BTreeSet<Place>,
     owners: BTreeMap<Place, Owner>,
     committed: BTreeMap<Place, i64>,
     epoch: u64,
@@ -358,6 +360,7 @@ impl Broker {
     /// Gives partitions out evenly; what need not move stays. Members hear of it a little later, each at its own time.
     fn share_out(&self, group: &mut Group, places: &[Place]) {
         group.epoch += 1;
+        group.reads.extend(places);
         let epoch = group.epoch;
         let seats: Vec<u64> = group.seats.keys().copied().collect();
         group.owners.retain(|_, owner| seats.contains(&owner.seat));
@@ -420,7 +423,7 @@ impl Broker {
         let state = locked(&self.state);
         let mut behind = Vec::new();
         for (name, group) in &state.groups {
-            for place in group.owners.keys() {
+            for place in &group.reads {
                 let topic = &state.topics[place.0];
                 let end = topic.partitions[place.1 as usize].len() as i64;
                 let committed = group.committed.get(place).copied().unwrap_or(0);
