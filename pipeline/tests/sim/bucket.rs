@@ -20,17 +20,24 @@ use super::{Door, Mutant, World, locked};
 pub struct Bucket {
     world: Arc<World>,
     blobs: Mutex<BTreeMap<String, Bytes>>,
+    /// Sources that are gone: why a job failed stays known when its bytes are removed.
+    gone: Mutex<BTreeMap<String, Bytes>>,
 }
 
 impl Bucket {
     /// An empty store.
     pub fn new(world: Arc<World>) -> Arc<Self> {
-        Arc::new(Self { world, blobs: Mutex::default() })
+        Arc::new(Self { world, blobs: Mutex::default(), gone: Mutex::default() })
     }
 
     /// The bytes of `key`.
     pub fn get(&self, key: &str) -> Option<Bytes> {
         locked(&self.blobs).get(key).cloned()
+    }
+
+    /// The bytes that `key` has or had.
+    pub fn ever(&self, key: &str) -> Option<Bytes> {
+        self.get(key).or_else(|| locked(&self.gone).get(key).cloned())
     }
 
     /// All keys.
@@ -54,7 +61,10 @@ impl Bucket {
     }
 
     fn remove(&self, key: &str) {
-        locked(&self.blobs).remove(key);
+        let bytes = locked(&self.blobs).remove(key);
+        if let Some(bytes) = bytes.filter(|_| key.ends_with("/source")) {
+            locked(&self.gone).insert(key.to_owned(), bytes);
+        }
     }
 
     fn below(&self, prefix: &str) -> Vec<ObjectMeta> {

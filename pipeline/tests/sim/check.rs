@@ -237,7 +237,7 @@ impl Checks {
         if let Some(good) = locked(&self.outside).produced.get(&job) {
             return !good;
         }
-        let source = self.bucket.get(&format!("{}source", manifest::prefix(job)));
+        let source = self.bucket.ever(&format!("{}source", manifest::prefix(job)));
         let spec = source.and_then(|bytes| Spec::read(&bytes));
         spec.is_some_and(|spec| matches!(spec.kind, Kind::Broken | Kind::Crashing))
     }
