@@ -8,6 +8,7 @@
 //! - [`child`]: the parent's side of the process boundary; [`worker`]: the child's side; [`sandbox`]: what it may do
 //! - [`source`]: opening a file that nobody trusts; [`probe`]: what it contains
 //! - [`decode`], [`picture`], [`encode`]: frames out, frames upright and scaled, packets in; [`video`] joins them
+//! - `rung`, `crew`, `cores`: what one rendition needs, and the threads that do it
 //! - [`audio`]: the one audio track
 //! - [`library`]: versions, and whether everything is there
 //! - [`boxes`]: CMAF; [`progressive`]: the head of the virtual MP4
@@ -21,6 +22,8 @@ use serde::{Deserialize, Serialize};
 pub mod audio;
 pub mod boxes;
 pub mod child;
+mod cores;
+mod crew;
 pub mod decode;
 pub mod encode;
 pub mod library;

@@ -1,12 +1,9 @@
-//! One rung of a range: a thread that encodes pictures and makes fragments of them.
+//! One rung of a range: encodes pictures and makes fragments of them.
 //!
-//! The encoder itself has one thread, so its bytes do not depend on the machine. That the rungs of a chunk run beside each
-//! other does not change them either, and it keeps cores busy when there are fewer chunks than cores: at the end of a
-//! video, and when the first seconds of one are all that is wanted.
+//! The encoder itself has one thread, so its bytes do not depend on the machine.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::Sender;
 
 use ffmpeg_next as ff;
 use schemas::ladder::Rung;
@@ -14,88 +11,35 @@ use schemas::manifest::samples::Sample;
 use schemas::source::VideoTrack;
 
 use super::boxes::{Fragments, VideoInit, video_init};
+use super::crew::Work;
 use super::encode::{self, Encoder, Packet};
 use super::{Code, EncodedRendition, Error, SHIFT_DIVISOR};
-
-/// Pictures that an encoder is handed at once. It works on them in one go, with its own pictures in the caches of its core,
-/// while the next are decoded; they also smooth out groups that are hard to encode.
-const AT_ONCE: usize = 8;
 
 /// Bytes of a rendition, by its index, on their way to the sink.
 pub type Piece = (usize, Vec<u8>);
 
-/// The way to a rung's thread.
-pub struct Lane {
-    rung: Rung,
-    /// What is to be handed over next.
-    pictures: Vec<Picture>,
-    steps: SyncSender<Step>,
-    thread: JoinHandle<Result<RungWork, Error>>,
-}
-
-struct Picture {
-    frame: ff::frame::Video,
+/// A picture to encode.
+pub struct Picture {
+    /// What is seen.
+    pub frame: ff::frame::Video,
     /// When it is shown, ticks of the output.
-    pts: i64,
+    pub pts: i64,
     /// Whether a group begins with it.
-    key: bool,
+    pub key: bool,
 }
 
-enum Step {
+/// What a rung is given next.
+pub enum Step {
     /// Pictures in the order in which they are shown.
     Pictures(Vec<Picture>),
     /// Nothing follows: when the next chunk begins, and how long the last picture is shown if none does.
     End(Option<i64>, i64),
 }
 
-impl Lane {
-    /// Starts the thread of rung number `index`; `like` is a picture as the filters give it. Bytes go to `pieces`.
-    pub fn open(
-        index: usize,
-        track: &VideoTrack,
-        rung: &Rung,
-        like: &ff::frame::Video,
-        pieces: Sender<Piece>,
-    ) -> Result<Self, Error> {
-        let work = RungWork::open(index, track, rung, like, pieces)?;
-        // One handful in hand, one on the way, one being decoded.
-        let (steps, taken) = sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name(rung.quality.clone())
-            .spawn(move || work.run(&taken))
-            .map_err(|error| Error::new(Code::EncoderFailed, format!("start an encoding thread: {error}")))?;
-        Ok(Self { rung: rung.clone(), pictures: Vec::with_capacity(AT_ONCE), steps, thread })
-    }
-
-    /// Hands a picture over; waits while the encoder is behind. False: the thread has failed, and [`Lane::close`] says how.
-    #[must_use]
-    pub fn push(&mut self, frame: ff::frame::Video, pts: i64, key: bool) -> bool {
-        self.pictures.push(Picture { frame, pts, key });
-        self.pictures.len() < AT_ONCE || self.send()
-    }
-
-    fn send(&mut self) -> bool {
-        let pictures = std::mem::replace(&mut self.pictures, Vec::with_capacity(AT_ONCE));
-        self.steps.send(Step::Pictures(pictures)).is_ok()
-    }
-
-    /// Says that nothing follows: where the next chunk begins, or how long the last picture is shown.
-    pub fn end(&mut self, next: Option<i64>, last_duration: i64) {
-        // A thread that has failed says so when it is closed.
-        let _ = self.send() && self.steps.send(Step::End(next, last_duration)).is_ok();
-    }
-
-    /// Waits for the thread and takes its books.
-    pub fn close(self) -> Result<EncodedRendition, Error> {
-        drop(self.steps);
-        let gone = |_| Error::new(Code::MediaCrashed, "an encoding thread broke down");
-        self.thread.join().map_err(gone)??.result(&self.rung)
-    }
-}
-
 /// One rung: its encoder, and the group of pictures that is being collected.
-struct RungWork {
+pub struct RungWork {
     index: usize,
+    rung: Rung,
     pieces: Sender<Piece>,
     encoder: Encoder,
     timescale: u32,
@@ -111,7 +55,8 @@ struct RungWork {
 }
 
 impl RungWork {
-    fn open(
+    /// Opens rung number `index`; `like` is a picture as the filters give it. Bytes go to `pieces`.
+    pub fn open(
         index: usize,
         track: &VideoTrack,
         rung: &Rung,
@@ -121,6 +66,7 @@ impl RungWork {
         let (timescale, _) = encode::timescale(track);
         Ok(Self {
             index,
+            rung: rung.clone(),
             pieces,
             encoder: Encoder::open(track, rung, like)?,
             timescale,
@@ -133,27 +79,6 @@ impl RungWork {
             end_pts: 0,
             keyframes: 0,
         })
-    }
-
-    /// Encodes what comes, to the end.
-    fn run(mut self, steps: &Receiver<Step>) -> Result<Self, Error> {
-        for step in steps {
-            match step {
-                Step::Pictures(pictures) => {
-                    for Picture { mut frame, pts, key } in pictures {
-                        self.pending.push_back(pts);
-                        self.encoder.push(&mut frame, pts, key)?;
-                        self.collect()?;
-                    }
-                }
-                Step::End(next, last_duration) => {
-                    self.encoder.finish()?;
-                    self.collect()?;
-                    self.close(next, last_duration)?;
-                }
-            }
-        }
-        Ok(self)
     }
 
     fn collect(&mut self) -> Result<(), Error> {
@@ -204,12 +129,13 @@ impl RungWork {
         self.pieces.send((self.index, bytes)).map_err(gone)
     }
 
-    fn result(self, rung: &Rung) -> Result<EncodedRendition, Error> {
+    /// Its books.
+    pub fn result(self) -> Result<EncodedRendition, Error> {
         let init = video_init(&VideoInit {
             sps: &self.encoder.sps,
             pps: &self.encoder.pps,
-            width: rung.width,
-            height: rung.height,
+            width: self.rung.width,
+            height: self.rung.height,
             timescale: self.timescale,
             shift: self.shift.unsigned_abs(),
         })?;
@@ -225,5 +151,27 @@ impl RungWork {
             end_pts: self.end_pts,
             keyframes: self.keyframes,
         })
+    }
+}
+
+impl Work for RungWork {
+    type Step = Step;
+
+    fn step(&mut self, step: Step) -> Result<(), Error> {
+        match step {
+            Step::Pictures(pictures) => {
+                for Picture { mut frame, pts, key } in pictures {
+                    self.pending.push_back(pts);
+                    self.encoder.push(&mut frame, pts, key)?;
+                    self.collect()?;
+                }
+                Ok(())
+            }
+            Step::End(next, last_duration) => {
+                self.encoder.finish()?;
+                self.collect()?;
+                self.close(next, last_duration)
+            }
+        }
     }
 }

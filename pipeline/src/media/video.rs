@@ -1,15 +1,18 @@
 //! A range of video: one decode, every rung.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use ffmpeg_next as ff;
 use schemas::source::VideoTrack;
 
+use super::cores::CORES;
+use super::crew::Crew;
 use super::decode::{Decoder, is_damaged};
 use super::encode;
 use super::picture::Pictures;
 use super::probe::{frame_ticks, rescale};
-use super::rung::{Lane, Piece};
+use super::rung::{Picture, Piece, RungWork, Step};
 use super::source::Source;
 use super::{Code, Encoded, EncodedRendition, Error, Sink, VideoTask};
 
@@ -17,6 +20,8 @@ use super::{Code, Encoded, EncodedRendition, Error, Sink, VideoTask};
 const GOP_SECONDS: i64 = 2;
 /// Keyframes before its own that a range may go back to.
 const STEPS_BACK: u32 = 3;
+/// Pictures that an encoder is given at once: it works on them with its own pictures in the caches of its core.
+const AT_ONCE: usize = 8;
 /// Frames between two reports of progress.
 const REPORT_EVERY: u64 = 12;
 
@@ -56,9 +61,7 @@ pub fn encode(source: Source, task: &VideoTask, sink: &mut dyn Sink) -> Result<E
         }
         decoder.damaged += u64::from(is_damaged(&frame));
         frame.set_pts(Some(pts));
-        if !work.take(&frame, sink)? {
-            break;
-        }
+        work.take(&frame, sink)?;
     }
     work.finish(next_start, decoder.damaged, sink)
 }
@@ -111,8 +114,11 @@ struct Work<'a> {
     pictures: Option<Pictures>,
     /// Whether pictures are made of fields: as the container says, or from the first one on that says so itself.
     is_interlaced: bool,
-    lanes: Vec<Lane>,
-    /// What the lanes have made.
+    /// The rungs; none before the first picture.
+    crew: Option<Crew<RungWork>>,
+    /// What they are given next.
+    handful: Vec<Vec<Picture>>,
+    /// What they have made.
     pieces: Receiver<Piece>,
     /// How they hand it over; none when all of them have their own.
     hand: Option<Sender<Piece>>,
@@ -133,7 +139,8 @@ impl<'a> Work<'a> {
             track,
             pictures: None,
             is_interlaced: track.interlaced,
-            lanes: Vec::new(),
+            crew: None,
+            handful: task.rungs.iter().map(|_| Vec::with_capacity(AT_ONCE)).collect(),
             pieces,
             hand: Some(hand),
             frames_in: 0,
@@ -158,50 +165,48 @@ impl<'a> Work<'a> {
         Some(pts)
     }
 
-    /// Takes a frame in; false: an encoder has failed, and the end says how.
-    fn take(&mut self, frame: &ff::frame::Video, sink: &mut dyn Sink) -> Result<bool, Error> {
+    /// Takes a frame in.
+    fn take(&mut self, frame: &ff::frame::Video, sink: &mut dyn Sink) -> Result<(), Error> {
         self.frames_in += 1;
-        let mut taken = true;
         self.is_interlaced |= frame.is_interlaced();
         if !self.pictures.as_ref().is_some_and(|pictures| pictures.fits(frame, self.is_interlaced)) {
-            taken = self.drain_pictures()?;
+            self.drain_pictures()?;
             self.pictures = Some(Pictures::new(self.track, &self.task.rungs, frame, self.is_interlaced)?);
         }
         if let Some(pictures) = &mut self.pictures {
             pictures.push(frame)?;
         }
-        taken &= self.pull_pictures()?;
+        self.pull_pictures()?;
         for (rendition, bytes) in self.pieces.try_iter() {
             sink.bytes(rendition, &bytes)?;
         }
         if self.frames_in.is_multiple_of(REPORT_EVERY) {
             sink.progress(self.frames_in)?;
         }
-        Ok(taken)
+        Ok(())
     }
 
-    fn drain_pictures(&mut self) -> Result<bool, Error> {
+    fn drain_pictures(&mut self) -> Result<(), Error> {
         if let Some(pictures) = &mut self.pictures {
             pictures.finish()?;
         }
         self.pull_pictures()
     }
 
-    fn pull_pictures(&mut self) -> Result<bool, Error> {
+    fn pull_pictures(&mut self) -> Result<(), Error> {
         loop {
-            let Some(pictures) = &mut self.pictures else { return Ok(true) };
-            let Some(scaled) = pictures.pull()? else { return Ok(true) };
-            if !self.encode_pictures(scaled)? {
-                return Ok(false);
-            }
+            let Some(pictures) = &mut self.pictures else { return Ok(()) };
+            let Some(scaled) = pictures.pull()? else { return Ok(()) };
+            self.encode_pictures(scaled)?;
         }
     }
 
-    fn encode_pictures(&mut self, scaled: Vec<ff::frame::Video>) -> Result<bool, Error> {
+    fn encode_pictures(&mut self, scaled: Vec<ff::frame::Video>) -> Result<(), Error> {
         if let Some(hand) = self.hand.take() {
-            for (index, (rung, like)) in self.task.rungs.iter().zip(&scaled).enumerate() {
-                self.lanes.push(Lane::open(index, self.track, rung, like, hand.clone())?);
-            }
+            let rungs = self.task.rungs.iter().zip(&scaled).enumerate();
+            let works = rungs.map(|(index, (rung, like))| RungWork::open(index, self.track, rung, like, hand.clone()));
+            let works = works.collect::<Result<Vec<_>, Error>>()?;
+            self.crew = Some(Crew::new(works, CORES.own(), Arc::new(|| CORES.idle())));
         }
         let source_pts = scaled
             .first()
@@ -210,7 +215,16 @@ impl<'a> Work<'a> {
         // The origin is told in microseconds, and a finer clock may begin a tick before it.
         let pts = (encode::output_ticks(self.track, source_pts) - self.origin).max(0);
         let key = self.starts_group(pts);
-        Ok(self.lanes.iter_mut().zip(scaled).all(|(lane, picture)| lane.push(picture, pts, key)))
+        for (pictures, frame) in self.handful.iter_mut().zip(scaled) {
+            pictures.push(Picture { frame, pts, key });
+        }
+        if self.handful.iter().any(|pictures| pictures.len() >= AT_ONCE) { self.hand_over() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self) -> Result<(), Error> {
+        let Some(crew) = &mut self.crew else { return Ok(()) };
+        let take = |pictures| Step::Pictures(std::mem::replace(pictures, Vec::with_capacity(AT_ONCE)));
+        crew.push(self.handful.iter_mut().map(take).collect())
     }
 
     /// Groups begin on a grid of two seconds from the first frame of the chunk; a short rest joins the last group.
@@ -245,11 +259,16 @@ impl<'a> Work<'a> {
         self.drain_pictures()?;
         drop(self.hand.take());
         let next = next_start.map(|pts| encode::output_ticks(self.track, pts) - self.origin);
-        for lane in &mut self.lanes {
-            lane.end(next, last_duration);
-        }
+        self.hand_over()?;
+        let works = match self.crew.take() {
+            Some(mut crew) => {
+                crew.push(self.task.rungs.iter().map(|_| Step::End(next, last_duration)).collect())?;
+                crew.finish()?
+            }
+            None => Vec::new(),
+        };
         let mut renditions =
-            self.lanes.into_iter().map(Lane::close).collect::<Result<Vec<EncodedRendition>, Error>>()?;
+            works.into_iter().map(RungWork::result).collect::<Result<Vec<EncodedRendition>, Error>>()?;
         for (rendition, bytes) in self.pieces {
             sink.bytes(rendition, &bytes)?;
         }

@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::sync::LazyLock;
 
 use ffmpeg_next as ff;
 
 use super::child::kind;
+use super::cores::CORES;
 use super::source::Source;
 use super::{Code, Error, Request, Response, Sink, audio, probe, sandbox, video};
 
@@ -43,6 +45,8 @@ fn enter() -> Result<File, Error> {
         .map_err(|error| Error::new(Code::EncoderFailed, format!("take over the source: {error}")))?;
     ff::init().map_err(|error| Error::new(Code::EncoderFailed, format!("load FFmpeg: {error}")))?;
     quiet();
+    // It opens what cannot be opened later.
+    LazyLock::force(&CORES);
     sandbox::enter()?;
     Ok(source)
 }

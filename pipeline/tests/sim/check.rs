@@ -255,12 +255,17 @@ impl Checks {
                     ChunkCut::TOPIC => wire::decode::<ChunkCut>(&letter.value).map(|event| event.job),
                     _ => wire::decode::<ChunkTranscoded>(&letter.value).map(|event| event.job),
                 };
+                let (reason, message) = (header("reason"), header("message"));
+                // The bytes of a job that is cancelled go before every worker has heard of it.
+                let is_called_off = |job: JobId| {
+                    self.broker.said(job, |said| said.deleted || said.cancelled && reason == "missing_source")
+                };
                 // What cannot be read was put there by the script.
                 if let Ok(job) = job
                     && !self.may_fail(job)
-                    && !self.broker.said(job, |said| said.deleted)
+                    && !is_called_off(job)
                 {
-                    let (name, reason, message) = (self.world.name(job), header("reason"), header("message"));
+                    let name = self.world.name(job);
                     self.world
                         .broken(format!("{stage} gave up on {name} for no reason of its own: {reason}: {message}"));
                 }
