@@ -251,6 +251,15 @@ impl Blobs {
         }))
     }
 
+    /// Begins a blob as [`Blobs::writer`] does, and keeps a copy for [`Blobs::open_claim`] where there is a cache.
+    pub async fn kept_writer(&self, key: &str) -> Result<Writer, Error> {
+        let copy = match self.cache.clone() {
+            Some(cache) => blocking("write", key, move || Ok(cache.keep().ok())).await?,
+            None => None,
+        };
+        Ok(self.writer(key).await?.with_copy(copy))
+    }
+
     /// Size and time of `key`.
     pub async fn head(&self, key: &str) -> Result<Meta, Error> {
         key::check(key)?;

@@ -85,12 +85,19 @@ impl Bench<'_> {
         if end.outcome == JobOutcome::Ready { Ok(at) } else { Err(format!("the job ended so: {end:?}").into()) }
     }
 
-    /// A job alone on the machine, with a slot for each core.
-    async fn whole_job(&self) -> Outcome<()> {
-        let worker = self.place.start("all", "alone", &["work", "--stages", "all"], None)?;
+    /// A job alone on the machine, with a slot for each core: in one process, or as where the edge has a machine of its own.
+    async fn whole_job(&self, is_apart: bool) -> Outcome<()> {
+        let (name, arguments) = if is_apart {
+            ("apart", ["work", "--stages", "all"])
+        } else {
+            ("together", ["up", "--listen", "127.0.0.1:0"])
+        };
+        let worker = self.place.start(name, name, &arguments, None)?;
+        let edge = if is_apart { &self.edge.url } else { &worker.url };
         // The engines and the worker's connections have worked before, as those of a system that runs.
-        self.ready(&self.upload(&self.films.clip).await?.0).await?;
-        let (job, acknowledged) = self.upload(&self.films.ten_minutes).await?;
+        self.ready(&upload_to(edge, &self.films.clip).await?).await?;
+        let job = upload_to(edge, &self.films.ten_minutes).await?;
+        let acknowledged = now();
         let ready = self.ready(&job).await?;
         let work = media_work(&worker.said());
         // The clip's and then the film's.
@@ -112,7 +119,8 @@ impl Bench<'_> {
         let idle = 1.0 - busy / (slots as f64 * (encode.1 - encode.0));
         let ms = |seconds: f64| seconds * 1e3;
         println!(
-            "a job of ten minutes, alone, {slots} slots: {wall:.2} s from the answer to the upload to `job.ended`"
+            "a job of ten minutes, alone, {slots} slots, edge and worker {name}: {wall:.2} s from the answer to the upload to \
+             `job.ended`"
         );
         println!(
             "  no media process at work: {:.0} ms, {:.2} % of it (goal: at most 1 %: {})",
@@ -324,7 +332,8 @@ async fn measure(place: &Place, limiter: &Limiter) -> Outcome<()> {
     let edge = place.start("edge", "edge", &["edge", "--listen", "127.0.0.1:0"], None)?;
     let watch = Watch::start(&place.log().await?).await?;
     let bench = Bench { place, limiter, films, edge, watch };
-    bench.whole_job().await?;
+    bench.whole_job(false).await?;
+    bench.whole_job(true).await?;
     let stages = place.start("stages", "stages", &["work", "--stages", "probe,split,stitch"], None)?;
     bench.fill().await?;
     bench.start_ups("alone").await?;

@@ -68,6 +68,8 @@ pub struct Settings {
     pub owner: String,
     /// Whether this process is the only one that receives uploads, as on embedded doors.
     pub is_alone: bool,
+    /// Whether stages of this process want the bytes of uploads next.
+    pub keeps_sources: bool,
     /// How long requests may go on after a shutdown was asked for.
     pub grace: Duration,
     /// How long an upload whose bytes are stored waits for a catalog that is away before its client is told to come back.
@@ -109,6 +111,7 @@ impl Default for Settings {
             public_path: "/".to_owned(),
             owner: format!("edge-{}-{:08x}", std::process::id(), rand::random::<u32>()),
             is_alone: true,
+            keeps_sources: false,
             grace: Duration::from_secs(20),
             catalog_patience: Duration::from_secs(10),
             new_job: |unix_ms| JobId::from_parts(unix_ms, rand::random()),

@@ -4,6 +4,9 @@
 //! serves all slots and processes of the machine, whichever job asks. A lock that everybody shares who has the file open says
 //! that it is in use; whoever makes room leaves those alone. The kernel drops locks with their owners: a crash leaves nothing
 //! that somebody would have to know about.
+//!
+//! A copy need not outlive its machine's running, so nothing waits for the disk: the name ends with the boot it was made in, and what
+//! is of another boot may lack bytes and is removed.
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -16,6 +19,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use schemas::Claim;
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::s3::Bucket;
@@ -31,12 +35,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const ATTEMPTS: usize = 4;
 /// Name of a copy that is not whole yet.
 const PARTIAL: &str = ".part";
+/// The kernel's name for the time since it was started, see random(4).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Bytes of an upload that go to its copy at once.
+const KEPT_AT_ONCE: usize = 1 << 20;
+/// Bytes of an upload between two looks at the room for its copy.
+const LOOK_AFTER: u64 = 64 << 20;
 
 /// A folder of copies, shared by all processes of the machine that name it.
 #[derive(Debug)]
 pub(super) struct Cache {
     folder: PathBuf,
     most_bytes: u64,
+    /// What names end with.
+    boot: String,
 }
 
 /// A copy that was made, as a whole, or why it is none.
@@ -54,13 +66,16 @@ impl Cache {
             key: shown,
             source: Box::new(error),
         })?;
-        Ok(Self { folder: folder.to_owned(), most_bytes })
+        // Without a name for this boot, there is none to tell it from the last one; then copies last for as long as this store.
+        let boot = std::fs::read_to_string(BOOT_ID).ok().and_then(|id| Some(format!(".{}", id.get(..8)?)));
+        let boot = boot.unwrap_or_else(|| format!(".{:08x}", rand::random::<u32>()));
+        Ok(Self { folder: folder.to_owned(), most_bytes, boot })
     }
 
     /// The copy of what `claim` says, made from `key` if there is none. Its lock is held for as long as the file, or a
     /// duplicate of it in another process, is open.
     pub(super) async fn get(self: &Arc<Self>, bucket: &Arc<Bucket>, key: &str, claim: &Claim) -> Result<File, Error> {
-        let name = name(key, claim)?;
+        let name = self.name(key, claim)?;
         let mut unlike: Vec<String> = Vec::new();
         loop {
             let (cache, named, owned, size) = (Arc::clone(self), name.clone(), key.to_owned(), claim.size);
@@ -86,6 +101,37 @@ impl Cache {
                 Made::Other { hash } => unlike.push(hash),
             }
         }
+    }
+
+    /// Begins a copy of bytes that are on their way into the store.
+    pub(super) fn keep(self: &Arc<Self>) -> std::io::Result<Keeping> {
+        let path = self.path(&format!("{:032x}{PARTIAL}", rand::random::<u128>()));
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        let partial = Partial { path: Some(path), file: Arc::new(file) };
+        // Whoever makes room leaves it alone.
+        partial.file.try_lock()?;
+        Ok(Keeping {
+            cache: Arc::clone(self),
+            partial,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            written: 0,
+            writing: None,
+        })
+    }
+
+    /// Name of the copy of `claim`; a hash that is none can name no file.
+    fn name(&self, key: &str, claim: &Claim) -> Result<String, Error> {
+        let is_hex =
+            claim.sha256.len() == 64 && claim.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if is_hex {
+            return Ok(format!("{}-{}{}", claim.sha256, claim.size, self.boot));
+        }
+        let shown: String = claim.sha256.chars().take(80).flat_map(char::escape_default).collect();
+        Err(Error::Mismatch {
+            key: key.to_owned(),
+            what: format!("`{shown}` was claimed, which is no SHA-256 in lower-case hex"),
+        })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -194,8 +240,8 @@ impl Cache {
     }
 
     /// Removes copies that nobody uses, the longest unused first, until there is room for `wanted` more bytes. Those in use
-    /// stay, so for a while there may be more than was allowed: never more than what is in use.
-    fn make_room(&self, wanted: u64) -> std::io::Result<()> {
+    /// stay, so for a while there may be more than was allowed: never more than what is in use. Answers whether it is enough.
+    fn make_room(&self, wanted: u64) -> std::io::Result<bool> {
         let mut copies = Vec::new();
         let mut total = wanted;
         for entry in std::fs::read_dir(&self.folder)? {
@@ -206,8 +252,8 @@ impl Cache {
         }
         copies.sort();
         for (_, path, bytes) in copies {
-            let is_partial = path.to_string_lossy().ends_with(PARTIAL);
-            if total <= self.most_bytes && !is_partial {
+            let is_whole = path.to_string_lossy().ends_with(&self.boot);
+            if total <= self.most_bytes && is_whole {
                 continue;
             }
             let Ok(file) = File::open(&path) else { continue };
@@ -216,7 +262,7 @@ impl Cache {
                 total = total.saturating_sub(bytes);
             }
         }
-        Ok(())
+        Ok(total <= self.most_bytes)
     }
 }
 
@@ -227,20 +273,6 @@ fn milliseconds(since: Instant) -> u64 {
 /// The error of this machine's disk, which is none of the store's.
 fn no_copy(key: &str, error: std::io::Error) -> Error {
     Error::Store { doing: "keep a copy on this machine of", key: key.to_owned(), source: Box::new(error) }
-}
-
-/// Name of the copy of `claim`; a hash that is none can name no file.
-fn name(key: &str, claim: &Claim) -> Result<String, Error> {
-    let is_hex =
-        claim.sha256.len() == 64 && claim.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if is_hex {
-        return Ok(format!("{}-{}", claim.sha256, claim.size));
-    }
-    let shown: String = claim.sha256.chars().take(80).flat_map(char::escape_default).collect();
-    Err(Error::Mismatch {
-        key: key.to_owned(),
-        what: format!("`{shown}` was claimed, which is no SHA-256 in lower-case hex"),
-    })
 }
 
 /// Takes the space before the bytes come, so that a full disk is told at once.
@@ -268,9 +300,8 @@ struct Partial {
 }
 
 impl Partial {
-    /// Gives the copy its name. It need not outlive a power cut, but a name without its bytes may not either.
+    /// Gives the copy its name.
     fn publish(&mut self, name: &Path) -> std::io::Result<()> {
-        self.file.sync_data()?;
         if let Some(path) = &self.path {
             std::fs::rename(path, name)?;
         }
@@ -285,5 +316,63 @@ impl Drop for Partial {
         if let Some(path) = &self.path {
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+/// A copy of bytes that are on their way into the store, for those of this machine who want them next. It is no part of the
+/// blob: where it cannot be kept there is none.
+pub(super) struct Keeping {
+    cache: Arc<Cache>,
+    partial: Partial,
+    gathered: Vec<Bytes>,
+    gathered_bytes: usize,
+    written: u64,
+    /// What the disk is busy with.
+    writing: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Keeping {
+    /// Takes the next bytes.
+    pub(super) async fn write(&mut self, bytes: Bytes) -> std::io::Result<()> {
+        self.gathered_bytes += bytes.len();
+        self.gathered.push(bytes);
+        if self.gathered_bytes < KEPT_AT_ONCE { Ok(()) } else { self.flush().await }
+    }
+
+    async fn flush(&mut self) -> std::io::Result<()> {
+        self.land().await?;
+        let (cache, file) = (Arc::clone(&self.cache), Arc::clone(&self.partial.file));
+        let (pieces, start) = (std::mem::take(&mut self.gathered), self.written);
+        self.written += std::mem::take(&mut self.gathered_bytes) as u64;
+        let is_time_to_look = start / LOOK_AFTER != self.written / LOOK_AFTER;
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            if is_time_to_look && !cache.make_room(0)? {
+                return Err(ErrorKind::QuotaExceeded.into());
+            }
+            let mut at = start;
+            for piece in pieces {
+                file.write_all_at(&piece, at)?;
+                at += piece.len() as u64;
+            }
+            Ok(())
+        }));
+        Ok(())
+    }
+
+    /// Waits for the disk.
+    async fn land(&mut self) -> std::io::Result<()> {
+        match self.writing.take() {
+            Some(writing) => writing.await.map_err(std::io::Error::other)?,
+            None => Ok(()),
+        }
+    }
+
+    /// The bytes are those of `claim`, all of them.
+    pub(super) async fn publish(mut self, claim: &Claim) -> std::io::Result<()> {
+        self.flush().await?;
+        self.land().await?;
+        let name = self.cache.name(&claim.uri, claim).map_err(std::io::Error::other)?;
+        self.cache.make_room(0)?;
+        self.partial.publish(&self.cache.path(&name))
     }
 }

@@ -18,11 +18,16 @@ fn contents(mut file: File) -> Vec<u8> {
     bytes
 }
 
+/// Names of the copies, without the boot that each ends with.
 fn copies(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.map(|name| name.strip_suffix(&boot()).unwrap_or(&name).to_owned()).collect();
     names.sort();
     names
+}
+
+fn boot() -> String {
+    format!(".{}", &std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap()[..8])
 }
 
 fn name(claim: &Claim) -> String {
@@ -131,12 +136,49 @@ async fn what_a_crash_left_and_what_somebody_shortened_is_made_again() {
         let other = blobs.put("b", "b".into()).await.unwrap();
         std::fs::write(folder.path().join(format!("{}.part", name(&claim))), vec![7; 900_000]).unwrap();
         std::fs::write(folder.path().join(format!("{}-9.part", "1".repeat(64))), "half").unwrap();
-        std::fs::write(folder.path().join(name(&other)), "").unwrap();
+        std::fs::write(folder.path().join(name(&other) + &boot()), "").unwrap();
+        // Of a machine that lost its power a while ago.
+        std::fs::write(folder.path().join(name(&claim) + ".12345678"), vec![0; 300_000]).unwrap();
         assert_eq!(contents(blobs.open_claim(&claim, false).await.unwrap()), noise(300_000));
         assert_eq!(contents(blobs.open_claim(&other, false).await.unwrap()), b"b");
         let mut left = [name(&claim), name(&other)];
         left.sort();
         assert_eq!(copies(folder.path()), left);
     })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_here_and_kept_is_not_fetched() {
+    with_faults(
+        "the cache",
+        |_| Fault::Nothing,
+        |proxy, blobs, _| async move {
+            let folder = tempfile::tempdir().unwrap();
+            let blobs = blobs.with_cache(folder.path(), 100_000_000).unwrap();
+            let bytes = noise(20_000_001);
+            let mut writer = blobs.kept_writer("jobs/a/source").await.unwrap();
+            for piece in bytes.chunks(70_001) {
+                writer.write(piece.to_vec().into()).await.unwrap();
+            }
+            assert_eq!(copies(folder.path()).len(), 1);
+            let claim = writer.finish().await.unwrap();
+            assert_eq!(copies(folder.path()), [name(&claim)]);
+            assert!(contents(blobs.open_claim(&claim, true).await.unwrap()) == bytes);
+            assert_eq!(proxy.count(Seen::is_read), 0, "its bytes are here");
+
+            // What is broken off leaves nothing, and what is larger than the room is not kept.
+            let mut broken = blobs.kept_writer("jobs/b/source").await.unwrap();
+            broken.write(noise(3_000_000).into()).await.unwrap();
+            drop(broken);
+            assert_eq!(copies(folder.path()), [name(&claim)]);
+            let mut large = blobs.kept_writer("jobs/c/source").await.unwrap();
+            for _ in 0..70 {
+                large.write(noise(2_000_000).into()).await.unwrap();
+            }
+            assert_eq!(large.finish().await.unwrap().size, 140_000_000);
+            assert_eq!(copies(folder.path()), [] as [String; 0]);
+        },
+    )
     .await;
 }

@@ -256,6 +256,7 @@ impl Roles {
             public_path: self.config.public_path.clone(),
             grace: self.config.grace,
             is_alone: doors_wanted.is_one_process(),
+            keeps_sources: !self.stages.is_empty(),
             topic_prefix: doors_wanted.topic_prefix().to_owned(),
             has_registry: doors_wanted.registry().is_some(),
             stages,
@@ -284,13 +285,6 @@ impl Roles {
             tracing::warn!(
                 "the log can be shared and the catalog cannot: no other process may work on these topics; set `catalog` to \
                  scylla://… before there is one"
-            );
-        }
-        if let LogAt::Kafka(brokers) = &self.config.log
-            && brokers.registry.is_some()
-        {
-            tracing::warn!(
-                "`registry` is not used yet: values carry the built-in schema ids, which every edge tells at /api/registry"
             );
         }
         let doors = self.config.doors();

@@ -179,7 +179,9 @@ impl Edge {
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
         E: std::error::Error + 'static,
     {
-        let mut writer = self.doors.blobs.writer(&source_key(job)).await?;
+        let (blobs, key) = (&self.doors.blobs, source_key(job));
+        let mut writer =
+            if self.settings.keeps_sources { blobs.kept_writer(&key).await? } else { blobs.writer(&key).await? };
         let mut touch_at = Instant::now() + TOUCH_EVERY;
         let mut next = Some(head);
         let outcome = loop {
