@@ -103,8 +103,10 @@ impl Bench<'_> {
         // The clip's and then the film's.
         let copies = lines(&worker.said(), "made a copy on this machine");
         let copy = |field: &str| copies.last().and_then(|line| line.fields[field].as_u64()).unwrap_or(0);
-        let slots =
-            lines(&worker.said(), "working").first().and_then(|line| line.fields["slots"].as_u64()).unwrap_or(1);
+        let slots = lines(&worker.said(), if is_apart { "working" } else { "serving" })
+            .first()
+            .and_then(|line| line.fields["slots"].as_u64())
+            .unwrap_or(1);
         worker.stop()?;
         let work: Vec<_> = work.into_iter().filter(|(_, (began, _))| *began >= acknowledged).collect();
         let all: Vec<_> = work.iter().map(|(_, time)| *time).collect();

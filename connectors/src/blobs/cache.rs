@@ -10,6 +10,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,10 +26,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::s3::Bucket;
 use super::{Error, blocking};
 
-/// Bytes that one request fetches.
-const PART_BYTES: u64 = 4 << 20;
+/// Bytes that one request fetches: whole parts of an upload, of which some servers read all to answer for a few.
+const PART_BYTES: u64 = 16 << 20;
 /// Requests at a time.
-const IN_FLIGHT: usize = 6;
+const IN_FLIGHT: usize = 4;
+/// Bytes that are hashed at once.
+const HASHED_AT_ONCE: usize = 256 << 10;
 /// How often somebody looks whether another has finished the copy that both want.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Copies of one blob that are made before it is believed that the bytes change on their way.
@@ -212,22 +215,29 @@ impl Cache {
         })
         .await?;
         let ranges = (0..size).step_by(PART_BYTES as usize).map(|start| start..size.min(start + PART_BYTES));
-        let mut pieces = stream::iter(ranges)
+        let mut parts = stream::iter(ranges)
             .map(|range| {
-                let (bucket, owned) = (Arc::clone(bucket), key.to_owned());
-                let fetch =
-                    async move { bucket.read_range(&owned, range.clone()).await.map(|bytes| (range.start, bytes)) };
-                // In a task of its own, so that it goes on while what came before is written.
+                let (bucket, file, owned) = (Arc::clone(bucket), Arc::clone(&partial.file), key.to_owned());
+                let fetch = async move {
+                    let put = |start, pieces: Vec<Bytes>| {
+                        let (file, shown) = (Arc::clone(&file), owned.clone());
+                        blocking("write", &owned, move || {
+                            write(&file, start, &pieces).map_err(|error| no_copy(&shown, error))
+                        })
+                    };
+                    bucket.hand_out(&owned, range.clone(), put).await.map(|()| range)
+                };
+                // In a task of its own, so that it goes on while what came before is hashed.
                 let task = AbortOnDropHandle::new(tokio::spawn(fetch));
                 async move { task.await.unwrap_or_else(|error| Err(no_copy(key, std::io::Error::other(error)))) }
             })
             .buffered(IN_FLIGHT);
         let mut hasher = Sha256::new();
-        while let Some((start, bytes)) = pieces.try_next().await? {
+        while let Some(range) = parts.try_next().await? {
             let (file, owned) = (Arc::clone(&partial.file), key.to_owned());
-            hasher = blocking("write", key, move || write(&file, start, &bytes, hasher, &owned)).await?;
+            hasher = blocking("read", key, move || hash(&file, range, hasher, &owned)).await?;
         }
-        drop(pieces);
+        drop(parts);
         let hash = schemas::id::hex(&hasher.finalize());
         if hash != claim.sha256 {
             return Ok(Made::Other { hash });
@@ -287,9 +297,25 @@ fn reserve(file: &File, size: u64) -> std::io::Result<()> {
     }
 }
 
-fn write(file: &File, start: u64, bytes: &Bytes, mut hasher: Sha256, key: &str) -> Result<Sha256, Error> {
-    hasher.update(bytes);
-    file.write_all_at(bytes, start).map_err(|error| no_copy(key, error))?;
+fn write(file: &File, start: u64, pieces: &[Bytes]) -> std::io::Result<()> {
+    let mut at = start;
+    for piece in pieces {
+        file.write_all_at(piece, at)?;
+        at += piece.len() as u64;
+    }
+    Ok(())
+}
+
+/// Hashes what was written a moment ago: reading it again from memory costs less than keeping it until its turn comes.
+fn hash(file: &File, range: Range<u64>, mut hasher: Sha256, key: &str) -> Result<Sha256, Error> {
+    let mut buffer = vec![0; HASHED_AT_ONCE];
+    let mut at = range.start;
+    while at < range.end {
+        let wanted = usize::try_from(range.end - at).map_or(HASHED_AT_ONCE, |left| left.min(HASHED_AT_ONCE));
+        file.read_exact_at(&mut buffer[..wanted], at).map_err(|error| no_copy(key, error))?;
+        hasher.update(&buffer[..wanted]);
+        at += wanted as u64;
+    }
     Ok(hasher)
 }
 
@@ -349,12 +375,7 @@ impl Keeping {
             if is_time_to_look && !cache.make_room(0)? {
                 return Err(ErrorKind::QuotaExceeded.into());
             }
-            let mut at = start;
-            for piece in pieces {
-                file.write_all_at(&piece, at)?;
-                at += piece.len() as u64;
-            }
-            Ok(())
+            write(&file, start, &pieces)
         }));
         Ok(())
     }

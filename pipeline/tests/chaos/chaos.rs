@@ -164,7 +164,7 @@ impl House {
             _folder: folder,
         };
         for process in house.edges.iter_mut().chain(&mut house.workers) {
-            process.get_mut().start().await?;
+            process.get_mut().start(|| true).await?;
         }
         Ok(house)
     }
@@ -234,7 +234,7 @@ impl House {
                 self.say(&format!("{} died of a segmentation fault", process.name));
                 self.crashes.fetch_add(1, Ordering::Relaxed);
                 process.kill().await;
-                process.start().await?;
+                process.start(|| self.are_doors_open()).await?;
             }
         }
         Ok(())

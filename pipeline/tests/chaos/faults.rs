@@ -137,7 +137,7 @@ impl House {
         self.say(&format!("{} is killed", process.name));
         process.kill().await;
         sleep(strike.lasts).await;
-        process.start().await?;
+        process.start(|| self.are_doors_open()).await?;
         Ok(true)
     }
 
@@ -149,6 +149,12 @@ impl House {
         process.thaw();
         self.say(&format!("{} goes on", process.name));
         true
+    }
+
+    /// Whether every engine answers, and has room.
+    pub fn are_doors_open(&self) -> bool {
+        let doors = self.busy.iter().filter(|(name, _)| !matches!(**name, "wire" | "events"));
+        doors.into_iter().all(|(_, busy)| busy.try_lock().is_ok())
     }
 
     async fn kill_engine(&self, name: &'static str, lasts: Duration) -> Result<bool, String> {

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::process::{announced, tail};
 
-/// Longest time until a process serves, restarts included: its doors may be away.
+/// Longest time until a process serves whose doors are open, restarts included.
 const START: Duration = Duration::from_secs(120);
 
 /// Pause before a process that ended is started again, as a supervisor does.
@@ -47,10 +47,14 @@ impl Process {
         }
     }
 
-    /// Starts it, again and again where it ends because its doors are away; answers when it serves.
-    pub async fn start(&mut self) -> Result<(), String> {
-        let until = Instant::now() + START;
+    /// Starts it, again and again where it ends because its doors are away; answers when it serves. Time in which doors are away
+    /// does not count.
+    pub async fn start(&mut self, are_doors_open: impl Fn() -> bool) -> Result<(), String> {
+        let mut until = Instant::now() + START;
         loop {
+            if !are_doors_open() {
+                until = Instant::now() + START;
+            }
             let mut child = self.spawn()?;
             if announced(&mut child, until.saturating_duration_since(Instant::now())).await.is_some() {
                 self.child = Some(child);

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -18,6 +19,9 @@ const FIRST_BYTES: u64 = PIECE_BYTES as u64;
 const NEXT_BYTES: u64 = 2 << 20;
 /// Pieces that are fetched while an earlier one is still being handed out.
 const AHEAD: usize = 2;
+
+/// Bytes that are handed out at once, or a little more.
+const HANDFUL_BYTES: u64 = 1 << 20;
 
 /// Whole reads that are made before it is believed that the bytes change on their way.
 const ATTEMPTS: usize = 4;
@@ -119,9 +123,61 @@ impl Bucket {
         Err(Error::Store { doing: "read", key: key.to_owned(), source })
     }
 
-    /// Bytes of `range` of `key`, which must lie inside the object.
-    pub(in crate::blobs) async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, Error> {
-        self.piece(key, range, None).await.map(|(bytes, _)| bytes)
+    /// Hands the bytes of `range` of `key` to `take` in order, each handful with its offset. The range must lie inside the
+    /// object. What is torn goes on where it broke off.
+    pub(in crate::blobs) async fn hand_out<F>(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        take: impl Fn(u64, Vec<Bytes>) -> F,
+    ) -> Result<(), Error>
+    where
+        F: Future<Output = Result<(), Error>>,
+    {
+        let at = self.at(key)?;
+        let taken = AtomicU64::new(range.start);
+        let attempt = async || -> Result<Result<(), Error>, Fault> {
+            let left = taken.load(Ordering::Relaxed)..range.end;
+            if left.is_empty() {
+                return Ok(Ok(()));
+            }
+            let options = GetOptions { range: Some(GetRange::Bounded(left.clone())), ..GetOptions::default() };
+            let got = self.store.get_opts(&at, options).await?;
+            if got.range != left {
+                return Err(Fault::Torn(format!("bytes {left:?} were asked for, {:?} came", got.range)));
+            }
+            let mut pieces = got.into_stream();
+            let (mut start, mut end, mut handful) = (left.start, left.start, Vec::new());
+            loop {
+                let piece = pieces.try_next().await?;
+                let is_last = piece.is_none();
+                if let Some(piece) = piece {
+                    end += piece.len() as u64;
+                    handful.push(piece);
+                }
+                if end > left.end || is_last && end < left.end {
+                    return Err(Fault::Torn(format!("bytes {left:?} were asked for, they ended at {end}")));
+                }
+                if end - start >= HANDFUL_BYTES || is_last && end > start {
+                    if let Err(error) = take(start, std::mem::take(&mut handful)).await {
+                        return Ok(Err(error));
+                    }
+                    start = end;
+                    taken.store(end, Ordering::Relaxed);
+                }
+                if is_last {
+                    return Ok(Ok(()));
+                }
+            }
+        };
+        loop {
+            let before = taken.load(Ordering::Relaxed);
+            match self.insist("read", key, &attempt).await {
+                // Patience is for a server that gives nothing.
+                Err(_) if taken.load(Ordering::Relaxed) > before => {}
+                outcome => return outcome?,
+            }
+        }
     }
 }
 
