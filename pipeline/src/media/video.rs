@@ -21,7 +21,7 @@ const GOP_SECONDS: i64 = 2;
 /// Keyframes before its own that a range may go back to.
 const STEPS_BACK: u32 = 3;
 /// Pictures that an encoder is given at once: it works on them with its own pictures in the caches of its core.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 /// Frames between two reports of progress.
 const REPORT_EVERY: u64 = 12;
 
