@@ -8,12 +8,19 @@ use crate::store::Fault;
 
 const RECORD: u8 = 1;
 const OFFSET: u8 = 2;
+/// Bytes of a change beside a record: kind, topic, partition, offset, length.
+const OVERHEAD: usize = 1 + 4 + 4 + 8 + 4;
 
 /// Changes of one transaction, one after the other.
 #[derive(Default)]
 pub(super) struct Changes(Vec<u8>);
 
 impl Changes {
+    /// Makes room for records of these lengths.
+    pub(super) fn reserve(&mut self, lengths: impl Iterator<Item = usize>) {
+        self.0.reserve(lengths.map(|length| OVERHEAD + length).sum());
+    }
+
     /// A record, as it is stored, has come to `place`.
     pub(super) fn record(&mut self, place: Place, offset: i64, stored: &[u8]) {
         self.0.push(RECORD);

@@ -1,6 +1,6 @@
 //! What readers need of the log in memory: topics, ends of partitions, the newest records, and whom to wake.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -86,8 +86,8 @@ pub(super) struct Found {
 #[derive(Default)]
 pub(super) struct View {
     topics: HashMap<String, Arc<Topic>>,
-    ends: HashMap<Place, Ends>,
-    recent: HashMap<Place, VecDeque<Record>>,
+    ends: BTreeMap<Place, Ends>,
+    recent: BTreeMap<Place, VecDeque<Record>>,
     /// Places and sizes of the recent records, oldest first.
     ages: VecDeque<(Place, usize)>,
     recent_bytes: usize,

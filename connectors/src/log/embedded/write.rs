@@ -1,6 +1,6 @@
 //! Everything that changes the log, one transaction at a time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -93,19 +93,21 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     staged: Staged,
     /// Partitions whose ends have moved since they were saved; opening finds the rest by looking at the records.
-    unsaved: HashSet<Place>,
+    unsaved: BTreeSet<Place>,
+    /// The topic of the last record; what is appended in one go is often of one.
+    last: Option<Arc<Topic>>,
 }
 
 /// What readers get to see after the commit.
 #[derive(Default)]
 struct Staged {
     topics: HashMap<String, Arc<Topic>>,
-    ends: HashMap<Place, Ends>,
+    ends: BTreeMap<Place, Ends>,
     changes: Changes,
     /// More has changed than records and offsets.
     is_profound: bool,
     /// Records as they are stored, on their way into the table.
-    stored: Vec<((u32, u32, i64), Vec<u8>)>,
+    stored: Vec<((u32, u32, i64), Bytes)>,
     fresh: Vec<(Place, Record)>,
     committed: Vec<(String, Place, i64)>,
 }
@@ -114,7 +116,7 @@ type Records<'t> = Table<'t, (u32, u32, i64), &'static [u8]>;
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, staged: Staged::default(), unsaved: HashSet::new() }
+        Self { shared, staged: Staged::default(), unsaved: BTreeSet::new(), last: None }
     }
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, Error> {
@@ -130,25 +132,30 @@ impl Writer {
 
     fn append(&mut self, records: &mut Vec<NewRecord>, placed: &mut Vec<(TopicPartition, i64)>) -> Result<(), Fault> {
         for record in records.drain(..) {
-            // The caller has looked the topic up already, and topics are never removed.
-            let topic = self.topic(&record.topic).map_err(Fault::new)?;
+            let topic = match self.last.take().filter(|topic| topic.name == record.topic) {
+                Some(topic) => topic,
+                // The caller has looked the topic up already, and topics are never removed.
+                None => self.topic(&record.topic).map_err(Fault::new)?,
+            };
             let partition = u32::try_from(record.spread % u64::from(topic.partitions)).unwrap_or_default();
             let place = (topic.id, partition);
-            let mut ends = self.ends(place);
+            self.last = Some(topic);
+            let view = &self.shared.view;
+            let ends = self.staged.ends.entry(place).or_insert_with(|| locked(view).ends(place));
             let timestamp_ms = self.shared.clock.now_ms().max(ends.last_ms);
             let offset = ends.next;
-            let stored = disk::encode(&record, timestamp_ms);
+            let stored = Bytes::from(disk::encode(&record, timestamp_ms));
             ends.next += 1;
             ends.bytes += stored.len() as u64;
-            self.staged.stored.push(((place.0, place.1, offset), stored));
             ends.last_ms = timestamp_ms;
-            self.staged.ends.insert(place, ends);
-            let at = topic.at(partition);
+            let at = TopicPartition { topic: record.topic, partition };
             placed.push((at.clone(), offset));
-            let NewRecord { key, value, headers, .. } = record;
-            let (key, value) = (own(key), own(value));
-            let headers = headers.into_iter().map(|(name, value)| (name, own(value))).collect();
+            // A small part of a big buffer must not keep the whole of it in memory, so readers get parts of what is stored.
+            let value = stored.slice(stored.len() - record.value.len()..);
+            let key = stored.slice(stored.len() - record.value.len() - record.key.len()..stored.len() - value.len());
+            let headers = record.headers.into_iter().map(|(name, value)| (name, own(value))).collect();
             self.staged.fresh.push((place, Record { at, offset, timestamp_ms, key, value, headers }));
+            self.staged.stored.push(((place.0, place.1, offset), stored));
         }
         Ok(())
     }
@@ -272,7 +279,7 @@ impl Writer {
     }
 }
 
-/// A small part of a big buffer must not keep the whole buffer in memory.
+/// The same in a buffer of its own.
 fn own(bytes: Bytes) -> Bytes {
     if bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) }
 }
@@ -306,9 +313,10 @@ impl Batch for Writer {
         let mut table = transaction.open_table(RECORDS)?;
         // Neighbours in the tree go in one after the other, so that each of its pages is visited once.
         self.staged.stored.sort_unstable_by_key(|(key, _)| *key);
+        self.staged.changes.reserve(self.staged.stored.iter().map(|(_, stored)| stored.len()));
         for (key, stored) in self.staged.stored.drain(..) {
             self.staged.changes.record((key.0, key.1), key.2, &stored);
-            table.insert(key, stored.as_slice())?;
+            table.insert(key, &*stored)?;
         }
         for request in requests {
             match request {
@@ -335,8 +343,7 @@ impl Batch for Writer {
 
     fn save(&mut self, transaction: &WriteTransaction) -> Result<(), Fault> {
         let mut table = transaction.open_table(ENDS)?;
-        let unsaved: Vec<Place> = self.unsaved.drain().collect();
-        for place in unsaved {
+        for place in std::mem::take(&mut self.unsaved) {
             table.insert(place, self.ends(place).row())?;
         }
         Ok(())
