@@ -57,6 +57,13 @@ struct Lane<W: Work> {
     steps: VecDeque<W::Step>,
 }
 
+impl<W: Work> Lane<W> {
+    /// Whether somebody can do a step here.
+    fn is_ready(&self) -> bool {
+        self.work.is_some() && !self.steps.is_empty()
+    }
+}
+
 impl<W: Work> Shared<W> {
     fn state(&self) -> MutexGuard<'_, State<W>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -103,7 +110,7 @@ impl<W: Work> State<W> {
             return None;
         }
         // The first of those with the same number of steps: rungs come with the largest first.
-        let free = self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.work.is_some() && !lane.steps.is_empty());
+        let free = self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_ready());
         let (at, lane) = free.rev().max_by_key(|(_, lane)| lane.steps.len())?;
         Some((at, lane.work.take()?, lane.steps.pop_front()?))
     }
@@ -184,7 +191,7 @@ impl<W: Work> Crew<W> {
                 let state = self.shared.state();
                 // What is not done yet is in somebody's hands.
                 let wait = |state: &mut State<W>| {
-                    let can_go_on = state.lanes.iter().any(|lane| lane.work.is_some() && !lane.steps.is_empty());
+                    let can_go_on = state.lanes.iter().any(Lane::is_ready);
                     state.failed.is_none() && !enough(state) && !can_go_on
                 };
                 drop(self.shared.done.wait_while(state, wait));
