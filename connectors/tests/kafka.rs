@@ -27,6 +27,8 @@ mod members;
 mod opening;
 #[path = "kafka/outage.rs"]
 mod outage;
+#[path = "suite/ports.rs"]
+mod ports;
 #[path = "kafka/topics.rs"]
 mod topics;
 

@@ -13,6 +13,8 @@ mod fake;
 mod foreign;
 #[path = "registry/opening.rs"]
 mod opening;
+#[path = "suite/ports.rs"]
+mod ports;
 #[path = "registry/server.rs"]
 mod server;
 #[path = "suite/log.rs"]

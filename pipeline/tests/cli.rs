@@ -4,6 +4,8 @@
 
 #[path = "cli/doors.rs"]
 mod doors;
+#[path = "../../connectors/tests/suite/ports.rs"]
+mod ports;
 #[path = "cli/server.rs"]
 mod server;
 #[path = "cli/up.rs"]

@@ -13,6 +13,8 @@ mod confluent;
 mod kcat;
 #[path = "clients/place.rs"]
 mod place;
+#[path = "../../connectors/tests/suite/ports.rs"]
+mod ports;
 #[path = "e2e/process.rs"]
 mod process;
 #[path = "clients/server.rs"]

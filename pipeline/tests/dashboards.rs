@@ -8,6 +8,8 @@
 mod files;
 #[path = "dashboards/live.rs"]
 mod live;
+#[path = "../../connectors/tests/suite/ports.rs"]
+mod ports;
 #[path = "dashboards/prometheus.rs"]
 mod prometheus;
 

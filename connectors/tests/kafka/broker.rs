@@ -1,10 +1,12 @@
 //! A broker of one test's own, which may be killed.
 
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::ports;
 
 /// Where the jars lie; says so where they are not.
 fn jars(what: &str) -> Option<String> {
@@ -29,12 +31,6 @@ fn program() -> String {
     std::env::var("STREAMFORGE_TEST_JAVA").unwrap_or_else(|_| "java".to_owned())
 }
 
-/// Ports that nobody uses right now.
-fn ports<const N: usize>() -> [u16; N] {
-    let listeners: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    std::array::from_fn(|index| listeners[index].local_addr().unwrap().port())
-}
-
 pub struct Broker {
     classpath: String,
     folder: tempfile::TempDir,
@@ -56,7 +52,7 @@ impl Broker {
     pub fn with(what: &str, lines: &str, listeners: &[(&str, &str)], format: &[&str]) -> Option<Self> {
         let classpath = jars(what)?;
         let folder = tempfile::tempdir().unwrap();
-        let [plain, controller, a, b, c] = ports();
+        let [plain, controller, a, b, c] = ports::free();
         let logins: Vec<(String, u16)> =
             listeners.iter().zip([a, b, c]).map(|((name, _), port)| (name.to_lowercase(), port)).collect();
         let with = |own: &str, port: u16| format!("{own}://127.0.0.1:{port}");

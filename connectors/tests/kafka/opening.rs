@@ -25,8 +25,7 @@ pub async fn refusal(settings: Settings) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_at_the_address() {
-    // Bound and not listening: connections are refused for sure.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let [port] = crate::ports::free();
     let address = format!("127.0.0.1:{port}");
     let said = refusal(Settings::new(&address)).await;
     assert!(said.contains(&address) && said.contains("Connection refused"), "{said}");
@@ -40,15 +39,15 @@ async fn a_name_that_does_not_exist() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn brokers_that_name_an_address_where_nobody_is() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [nobody] = crate::ports::free();
     // The last of two lines counts.
-    let lines = format!("advertised.listeners=PLAINTEXT://{nobody}");
+    let lines = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{nobody}");
     let Some(broker) = Broker::with("an advertised address that is wrong", &lines, &[], &[]) else { return };
     // Connections are taken before the broker knows enough to answer.
     let begun = Instant::now();
     loop {
         let said = refusal(Settings::new(broker.address())).await;
-        if said.contains(&format!("at {nobody}: ")) && said.contains("refused") {
+        if said.contains(&format!("at 127.0.0.1:{nobody}: ")) && said.contains("refused") {
             break;
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "{said}");

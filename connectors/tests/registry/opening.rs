@@ -34,8 +34,7 @@ async fn a_wrong_login_is_told_and_never_shown() {
 
 #[tokio::test]
 async fn nobody_there_something_else_there_and_a_subject_that_is_taken() {
-    // Bound and not listening: connections are refused for sure.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let [port] = crate::ports::free();
     let trouble = refusal(&format!("http://127.0.0.1:{port}")).await;
     assert!(matches!(&trouble, Trouble::Away { .. }), "{trouble}");
     assert!(trouble.to_string().contains("refused") && trouble.advice().contains("`registry`"), "{trouble}");

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::ports;
+
 /// How long it may take to start.
 const START: Duration = Duration::from_secs(180);
 
@@ -23,7 +25,7 @@ impl Apicurio {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [port] = ports::free();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let process = Command::new(java)
             .args(["-Xmx384m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])

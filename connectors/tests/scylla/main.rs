@@ -19,6 +19,8 @@ mod listing;
 mod model;
 mod node;
 mod opening;
+#[path = "../suite/ports.rs"]
+mod ports;
 mod proxy;
 mod rivals;
 

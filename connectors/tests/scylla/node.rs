@@ -1,9 +1,11 @@
 //! A Cassandra of a test's own, to be killed.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::ports;
 
 /// A node in a folder of its own on free ports; killed when dropped.
 pub struct Node {
@@ -11,12 +13,6 @@ pub struct Node {
     folder: tempfile::TempDir,
     cql: u16,
     child: Option<Child>,
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    // All are held until the last one is known, so that none is given twice.
-    let listeners: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    std::array::from_fn(|number| listeners[number].local_addr().unwrap().port())
 }
 
 impl Node {
@@ -27,7 +23,7 @@ impl Node {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let [cql, gossip, gossip_tls] = free_ports();
+        let [cql, gossip, gossip_tls] = ports::free();
         let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines/cassandra");
         let fill = |name: &str, more: &str| {
             let text = std::fs::read_to_string(templates.join(name)).unwrap();

@@ -38,6 +38,8 @@ mod faults;
 mod fleet;
 #[path = "../e2e/keys.rs"]
 mod keys;
+#[path = "../../../connectors/tests/suite/ports.rs"]
+mod ports;
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 #[path = "../e2e/process.rs"]
 mod process;
@@ -129,7 +131,7 @@ impl House {
         let process = |name: &str, arguments: &[&str], more: &[(&str, String)]| {
             Mutex::new(Process::new(name, &options.binary, arguments, with(more), folder.path()))
         };
-        let ports = free_ports()?;
+        let ports = ports::free::<2>();
         let listens = ports.map(|port| format!("127.0.0.1:{port}"));
         let edges: Vec<_> =
             (0..2).map(|number| process(["e1", "e2"][number], &["edge", "--listen", &listens[number]], &[])).collect();
@@ -247,13 +249,6 @@ impl House {
         let ended = free.filter_map(|mut process| process.ended().map(|_| process));
         ended.map(|one| format!("{} ended by itself: {}", one.name, process::tail(&one.log()))).collect()
     }
-}
-
-fn free_ports() -> Result<[u16; 2], String> {
-    let bind = || std::net::TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string());
-    let (one, other) = (bind()?, bind()?);
-    let port = |listener: &std::net::TcpListener| listener.local_addr().map(|a| a.port()).map_err(|e| e.to_string());
-    Ok([port(&one)?, port(&other)?])
 }
 
 /// Runs it. An error means that it could not be tried; what went wrong in the house stands in the report.

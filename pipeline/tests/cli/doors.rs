@@ -11,7 +11,8 @@ use super::{assert_exit, stderr, stdout, streamforge, up::up};
 
 /// An address where nobody listens.
 fn nobody() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    let [port] = super::ports::free();
+    format!("127.0.0.1:{port}")
 }
 
 /// Ends with 1 within ten seconds; answers the line that says what is wrong and the one that says what to do.

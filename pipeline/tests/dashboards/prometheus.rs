@@ -51,7 +51,7 @@ impl Prometheus {
             alerts.display()
         );
         std::fs::write(folder.join("prometheus.yml"), config).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [port] = crate::ports::free();
         let log = std::fs::File::create(folder.join("prometheus.log")).unwrap();
         let child = AsyncCommand::new(program)
             .arg("--config.file=prometheus.yml")
