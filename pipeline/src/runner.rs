@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - [`offsets`], [`fair`], [`backoff`]: pure rules, property-tested
-//! - `intake`: one task per stage that owns its consumer; `pool`: slots and the queue before them
+//! - `intake`: one task per stage that owns its consumer; `twins`: the same event more than once;
+//!   `pool`: slots and the queue before them
 //! - `drive`: the turn of one task; `attempt`: one attempt; `ending`, `sweep_up`: what follows
 //! - `watch`: cancelled and deleted jobs; `jobs`: which of them have work here
 //! - `progress`, `heartbeat`, [`status`]: what others see
@@ -36,6 +37,7 @@ mod station;
 pub mod status;
 mod sweep_up;
 mod task;
+mod twins;
 mod watch;
 
 #[cfg(test)]

@@ -13,10 +13,15 @@ pub const REPLAY: &str = "streamforge-replay";
 
 /// The stage that a replayed event is meant for; nothing for events that are meant for everybody.
 pub fn stage(headers: &Headers) -> Option<&str> {
-    let value = headers.iter().find(|(name, _)| name == REPLAY).map(|(_, value)| value)?;
+    let value = value(headers)?;
     // A name that nobody has: no stage takes the event for its own.
     let text = std::str::from_utf8(value).unwrap_or_default();
     Some(text.split_once('/').map_or(text, |(stage, _)| stage))
+}
+
+/// What tells one replay of a stage from another.
+pub fn value(headers: &Headers) -> Option<&Bytes> {
+    headers.iter().find(|(name, _)| name == REPLAY).map(|(_, value)| value)
 }
 
 /// Whether the event is meant for others than `stage`.

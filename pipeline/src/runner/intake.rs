@@ -240,7 +240,16 @@ impl Intake {
                 let hold = self.shared.jobs.hold(work.job);
                 let stops = Stops::new(&assignment, &self.shared.hard, Some(hold));
                 let (station, work) = (Arc::clone(&self.station), Arc::new(work));
-                self.station.pool.push(Task { station, assignment, record, work, stops, failures: 0, outages: 0 });
+                self.station.admit(Task {
+                    station,
+                    assignment,
+                    record,
+                    work,
+                    stops,
+                    failures: 0,
+                    outages: 0,
+                    lead: None,
+                });
             }
             Err(error) => {
                 let (shared, station) = (Arc::clone(&self.shared), Arc::clone(&self.station));

@@ -100,9 +100,9 @@ impl Pool {
 
     /// Lets nothing start any more; what waits is dropped.
     pub fn close(&self) {
-        let mut queue = self.lock();
-        *queue = Queue { closed: true, ..Queue::default() };
-        drop(queue);
+        let left = std::mem::replace(&mut *self.lock(), Queue { closed: true, ..Queue::default() });
+        // Not under the lock: what is dropped may let others of its kind come here.
+        drop(left);
         self.woken.notify_waiters();
     }
 }

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pool::Pool;
-use super::task::Finished;
+use super::task::{Finished, Task};
+use super::twins::Twins;
 use crate::stage::AnyStage;
 
 /// A stage with everything it needs to run.
@@ -20,6 +21,7 @@ pub(super) struct Station {
     pub in_flight: TaskTracker,
     /// Fires when the stage takes no more work: shutting down, or it said that it cannot go on.
     pub closing: CancellationToken,
+    pub twins: Twins,
     done: mpsc::UnboundedSender<Finished>,
     busy: Mutex<BTreeMap<u64, String>>,
     tickets: AtomicU64,
@@ -34,6 +36,7 @@ impl Station {
             pool,
             in_flight: TaskTracker::new(),
             closing: CancellationToken::new(),
+            twins: Twins::default(),
             done,
             busy: Mutex::default(),
             tickets: AtomicU64::new(0),
@@ -51,6 +54,14 @@ impl Station {
 
     pub fn is_closing(&self) -> bool {
         self.closing.is_cancelled()
+    }
+
+    /// Queues a task for a slot. Native work takes long enough that the same event may come while it runs.
+    pub fn admit(&self, task: Task) {
+        let first = if self.stage.is_native() { self.twins.meet(task) } else { Some(task) };
+        if let Some(task) = first {
+            self.pool.push(task);
+        }
     }
 
     pub fn finished(&self, finished: Finished) {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jobs::{Gone, Hold};
 use super::station::Station;
+use super::twins::Lead;
 use crate::header::replay;
 use crate::stage::Work;
 
@@ -98,6 +99,8 @@ pub(super) struct Task {
     pub failures: u32,
     /// Attempts in this process that failed because a door was away; not the event's fault.
     pub outages: u32,
+    /// Absent where the same event may run twice at once.
+    pub lead: Option<Lead>,
 }
 
 impl Task {
@@ -119,5 +122,8 @@ impl Task {
     /// The record is dealt with for good.
     pub fn finish(self) {
         self.station.finished(Finished { assignment: self.assignment, offset: self.record.offset });
+        if let Some(lead) = self.lead {
+            lead.end();
+        }
     }
 }

@@ -9,3 +9,4 @@ mod doors;
 mod failures;
 mod scripted;
 mod switch;
+mod twins;
