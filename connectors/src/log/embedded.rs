@@ -18,6 +18,7 @@ use crate::store::{Fault, Home, Journal, OpenError, Store, locked};
 mod change;
 mod consumer;
 mod disk;
+mod fresh;
 mod groups;
 mod reader;
 mod view;
@@ -25,6 +26,7 @@ mod write;
 
 use consumer::Member;
 use disk::{Limits, Stretch};
+use fresh::Fresh;
 use reader::Tail;
 use view::{Place, Topic, Wanted};
 use write::{Request, Shared, Writer};
@@ -121,6 +123,13 @@ impl Inner {
             .await
     }
 
+    /// The topic of each name, in their order.
+    fn topics_of_each(&self, names: &[&str]) -> Result<Vec<Arc<Topic>>, Error> {
+        let view = locked(&self.shared.view);
+        names.iter().map(|name| view.topic(name)).collect()
+    }
+
+    /// The topics of these names, each once.
     fn topics(&self, names: &[&str]) -> Result<Vec<Arc<Topic>>, Error> {
         let view = locked(&self.shared.view);
         let mut topics: Vec<Arc<Topic>> = Vec::with_capacity(names.len());
@@ -145,17 +154,18 @@ impl Log for Embedded {
     }
 
     async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<(TopicPartition, i64)>, Error> {
-        {
-            let view = locked(&self.inner.shared.view);
-            for record in &records {
-                view.topic(&record.topic)?;
-            }
-        }
+        let names: Vec<&str> = records.iter().map(|record| record.topic.as_str()).collect();
+        let topics = self.inner.topics_of_each(&names)?;
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        let placed = Vec::with_capacity(records.len());
-        self.inner.ask(|answer| Request::Append { records, placed, answer: Some(answer) }).await
+        let fresh: Vec<Fresh> =
+            records.into_iter().zip(&topics).map(|(record, topic)| Fresh::new(record, topic)).collect();
+        let placed = fresh.iter().map(|fresh| (fresh.record.at.clone(), 0)).collect();
+        let placed = self.inner.ask(|answer| Request::Append { fresh, placed, answer: Some(answer) }).await;
+        let stale = locked(&self.inner.shared.view).take_stale();
+        drop(stale);
+        placed
     }
 
     async fn join(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, Error> {

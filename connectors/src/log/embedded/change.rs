@@ -21,18 +21,18 @@ impl Changes {
         self.0.reserve(lengths.map(|length| OVERHEAD + length).sum());
     }
 
-    /// A record, as it is stored, has come to `place`.
-    pub(super) fn record(&mut self, place: Place, offset: i64, stored: &[u8]) {
+    /// A record, stored as `parts` one after the other, has come to `place`.
+    pub(super) fn record(&mut self, place: Place, offset: i64, parts: [&[u8]; 2]) {
         self.0.push(RECORD);
         self.place(place, offset);
-        self.bytes(stored);
+        self.parts(parts);
     }
 
     /// `group` has come to `offset`.
     pub(super) fn committed(&mut self, group: &str, place: Place, offset: i64) {
         self.0.push(OFFSET);
         self.place(place, offset);
-        self.bytes(group.as_bytes());
+        self.parts([group.as_bytes(), &[]]);
     }
 
     /// All of them.
@@ -46,10 +46,12 @@ impl Changes {
         self.0.extend_from_slice(&offset.to_le_bytes());
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    fn parts(&mut self, parts: [&[u8]; 2]) {
+        let length = parts[0].len() + parts[1].len();
         // More than this fits into no journal, and what does not fit is not taken from it.
-        self.0.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-        self.0.extend_from_slice(bytes);
+        self.0.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+        self.0.extend_from_slice(parts[0]);
+        self.0.extend_from_slice(parts[1]);
     }
 }
 

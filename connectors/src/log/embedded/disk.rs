@@ -94,11 +94,13 @@ pub(super) fn load(database: &Database) -> Result<Contents, Fault> {
     Ok(contents)
 }
 
-/// Writes `record` as it is stored, its time stamp first.
-pub(super) fn encode(record: &NewRecord, timestamp_ms: i64) -> Vec<u8> {
+/// Bytes of the time stamp that a stored record begins with.
+pub(super) const TIMESTAMP: usize = 8;
+
+/// Writes `record` as it is stored after its time stamp.
+pub(super) fn encode(record: &NewRecord) -> Vec<u8> {
     let headers: usize = record.headers.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
-    let mut stored = Vec::with_capacity(16 + headers + record.key.len() + record.value.len());
-    stored.extend_from_slice(&timestamp_ms.to_le_bytes());
+    let mut stored = Vec::with_capacity(8 + headers + record.key.len() + record.value.len());
     put_length(&mut stored, record.headers.len());
     for (name, value) in &record.headers {
         put_length(&mut stored, name.len());
@@ -110,12 +112,6 @@ pub(super) fn encode(record: &NewRecord, timestamp_ms: i64) -> Vec<u8> {
     stored.extend_from_slice(&record.key);
     stored.extend_from_slice(&record.value);
     stored
-}
-
-/// Bytes that `record` takes up, roughly.
-pub(super) fn size(record: &NewRecord) -> usize {
-    let headers: usize = record.headers.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
-    16 + headers + record.key.len() + record.value.len()
 }
 
 fn put_length(stored: &mut Vec<u8>, length: usize) {
@@ -132,7 +128,7 @@ pub(super) fn timestamp(stored: &[u8]) -> Result<i64, Fault> {
 /// Reads a stored record back.
 pub(super) fn decode(at: TopicPartition, offset: i64, stored: &[u8]) -> Result<Record, Fault> {
     let timestamp_ms = timestamp(stored)?;
-    let mut rest = Bytes::copy_from_slice(stored).slice(8..);
+    let mut rest = Bytes::copy_from_slice(stored).slice(TIMESTAMP..);
     let count = take_length(&mut rest)?;
     let mut headers = Vec::with_capacity(count.min(64));
     for _ in 0..count {

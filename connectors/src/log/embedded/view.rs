@@ -91,6 +91,8 @@ pub(super) struct View {
     /// Places and sizes of the recent records, oldest first.
     ages: VecDeque<(Place, usize)>,
     recent_bytes: usize,
+    /// What has been recent. Giving its memory back takes a while, which is not the writer's.
+    stale: Vec<Record>,
     bells: HashMap<u32, Vec<Arc<Notify>>>,
 }
 
@@ -125,9 +127,14 @@ impl View {
             let Some((place, size)) = self.ages.pop_front() else { break };
             self.recent_bytes -= size;
             if let Some(records) = self.recent.get_mut(&place) {
-                records.pop_front();
+                self.stale.extend(records.pop_front());
             }
         }
+    }
+
+    /// Records that are not recent any more, to be dropped without a lock.
+    pub(super) fn take_stale(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.stale)
     }
 
     /// Lets go of the newest records; they are read from the database then.

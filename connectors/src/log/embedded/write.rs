@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use redb::{Database, ReadableTable, Table, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::change::{self, Changes};
-use super::disk::{self, COMMITTED, ENDS, RECORDS, TOPICS};
+use super::disk::{self, COMMITTED, ENDS, RECORDS, TIMESTAMP, TOPICS};
+use super::fresh::Fresh;
 use super::groups::{Groups, Owner};
 use super::view::{Ends, Place, Topic, View};
 use crate::clock::Clock;
-use crate::log::{Error, NewRecord, Record, TopicPartition, TopicSpec};
+use crate::log::{Error, TopicPartition, TopicSpec};
 use crate::store::{Batch, Fault, Home, locked};
 
 /// Records that one step of retention drops at most, so that appends never wait long for it.
@@ -54,7 +54,7 @@ type Answer<T> = Option<oneshot::Sender<Result<T, Error>>>;
 /// A wish with the way to answer it, and what came of it until the commit.
 pub(super) enum Request {
     Append {
-        records: Vec<NewRecord>,
+        fresh: Vec<Fresh>,
         placed: Vec<(TopicPartition, i64)>,
         answer: Answer<Vec<(TopicPartition, i64)>>,
     },
@@ -94,8 +94,6 @@ pub(super) struct Writer {
     staged: Staged,
     /// Partitions whose ends have moved since they were saved; opening finds the rest by looking at the records.
     unsaved: BTreeSet<Place>,
-    /// The topic of the last record; what is appended in one go is often of one.
-    last: Option<Arc<Topic>>,
 }
 
 /// What readers get to see after the commit.
@@ -106,9 +104,8 @@ struct Staged {
     changes: Changes,
     /// More has changed than records and offsets.
     is_profound: bool,
-    /// Records as they are stored, on their way into the table.
-    stored: Vec<((u32, u32, i64), Bytes)>,
-    fresh: Vec<(Place, Record)>,
+    /// Records of a place in the order of their offsets.
+    fresh: Vec<Fresh>,
     committed: Vec<(String, Place, i64)>,
 }
 
@@ -116,7 +113,7 @@ type Records<'t> = Table<'t, (u32, u32, i64), &'static [u8]>;
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, staged: Staged::default(), unsaved: BTreeSet::new(), last: None }
+        Self { shared, staged: Staged::default(), unsaved: BTreeSet::new() }
     }
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, Error> {
@@ -130,32 +127,35 @@ impl Writer {
         self.staged.ends.get(&place).copied().unwrap_or_else(|| locked(&self.shared.view).ends(place))
     }
 
-    fn append(&mut self, records: &mut Vec<NewRecord>, placed: &mut Vec<(TopicPartition, i64)>) -> Result<(), Fault> {
-        for record in records.drain(..) {
-            let topic = match self.last.take().filter(|topic| topic.name == record.topic) {
-                Some(topic) => topic,
-                // The caller has looked the topic up already, and topics are never removed.
-                None => self.topic(&record.topic).map_err(Fault::new)?,
-            };
-            let partition = u32::try_from(record.spread % u64::from(topic.partitions)).unwrap_or_default();
-            let place = (topic.id, partition);
-            self.last = Some(topic);
+    /// Gives each record its place; answers what has become of them in `placed`.
+    fn place(&mut self, fresh: &mut Vec<Fresh>, placed: &mut [(TopicPartition, i64)]) {
+        let now = self.shared.clock.now_ms();
+        for (mut fresh, (_, offset)) in fresh.drain(..).zip(placed) {
             let view = &self.shared.view;
-            let ends = self.staged.ends.entry(place).or_insert_with(|| locked(view).ends(place));
-            let timestamp_ms = self.shared.clock.now_ms().max(ends.last_ms);
-            let offset = ends.next;
-            let stored = Bytes::from(disk::encode(&record, timestamp_ms));
+            let ends = self.staged.ends.entry(fresh.place).or_insert_with(|| locked(view).ends(fresh.place));
+            let timestamp_ms = now.max(ends.last_ms);
+            (*offset, fresh.record.offset, fresh.record.timestamp_ms) = (ends.next, ends.next, timestamp_ms);
             ends.next += 1;
-            ends.bytes += stored.len() as u64;
+            ends.bytes += fresh.stored() as u64;
             ends.last_ms = timestamp_ms;
-            let at = TopicPartition { topic: record.topic, partition };
-            placed.push((at.clone(), offset));
-            // A small part of a big buffer must not keep the whole of it in memory, so readers get parts of what is stored.
-            let value = stored.slice(stored.len() - record.value.len()..);
-            let key = stored.slice(stored.len() - record.value.len() - record.key.len()..stored.len() - value.len());
-            let headers = record.headers.into_iter().map(|(name, value)| (name, own(value))).collect();
-            self.staged.fresh.push((place, Record { at, offset, timestamp_ms, key, value, headers }));
-            self.staged.stored.push(((place.0, place.1, offset), stored));
+            self.staged.fresh.push(fresh);
+        }
+    }
+
+    /// Stores the records that have got their places.
+    fn store(&mut self, table: &mut Records<'_>) -> Result<(), Fault> {
+        let Staged { fresh, changes, .. } = &mut self.staged;
+        changes.reserve(fresh.iter().map(Fresh::stored));
+        // Neighbours in the tree go in one after the other, so that each of its pages is visited once.
+        let mut order: Vec<&Fresh> = fresh.iter().collect();
+        order.sort_unstable_by_key(|fresh| (fresh.place, fresh.record.offset));
+        for Fresh { place, body, record } in order {
+            let timestamp = record.timestamp_ms.to_le_bytes();
+            changes.record(*place, record.offset, [&timestamp, body]);
+            let mut stored = table.insert_reserve((place.0, place.1, record.offset), TIMESTAMP + body.len())?;
+            let (first, rest) = stored.as_mut().split_at_mut(TIMESTAMP);
+            first.copy_from_slice(&timestamp);
+            rest.copy_from_slice(body);
         }
         Ok(())
     }
@@ -267,7 +267,7 @@ impl Writer {
             view.put_ends(place, ends);
         }
         let mut grown: Vec<u32> = Vec::new();
-        for (place, record) in staged.fresh {
+        for Fresh { place, record, .. } in staged.fresh {
             if !grown.contains(&place.0) {
                 grown.push(place.0);
             }
@@ -279,17 +279,12 @@ impl Writer {
     }
 }
 
-/// The same in a buffer of its own.
-fn own(bytes: Bytes) -> Bytes {
-    if bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) }
-}
-
 impl Batch for Writer {
     type Request = Request;
 
     fn weight(request: &Request) -> usize {
         match request {
-            Request::Append { records, .. } => records.iter().map(disk::size).sum(),
+            Request::Append { fresh, .. } => fresh.iter().map(Fresh::stored).sum(),
             Request::Topics { .. } | Request::Commit { .. } | Request::Retain { .. } | Request::Probe { .. } => 64,
         }
     }
@@ -303,7 +298,7 @@ impl Batch for Writer {
         }
         for request in requests.iter_mut() {
             match request {
-                Request::Append { records, placed, .. } => self.append(records, placed)?,
+                Request::Append { fresh, placed, .. } => self.place(fresh, placed),
                 Request::Commit { group, offsets, refused, .. } => {
                     *refused = self.commit(transaction, group, offsets)?;
                 }
@@ -311,13 +306,7 @@ impl Batch for Writer {
             }
         }
         let mut table = transaction.open_table(RECORDS)?;
-        // Neighbours in the tree go in one after the other, so that each of its pages is visited once.
-        self.staged.stored.sort_unstable_by_key(|(key, _)| *key);
-        self.staged.changes.reserve(self.staged.stored.iter().map(|(_, stored)| stored.len()));
-        for (key, stored) in self.staged.stored.drain(..) {
-            self.staged.changes.record((key.0, key.1), key.2, &stored);
-            table.insert(key, &*stored)?;
-        }
+        self.store(&mut table)?;
         for request in requests {
             match request {
                 Request::Retain { more, .. } => {
