@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use redb::{Database, Durability, WriteTransaction};
+use redb::{Database, WriteTransaction};
 
 mod home;
 mod journal;
@@ -83,20 +83,20 @@ pub(crate) trait Batch: Send + 'static {
     /// Bytes that the request will write, roughly.
     fn weight(request: &Self::Request) -> usize;
 
-    /// Writes all requests into `transaction`.
-    fn write(&mut self, transaction: &WriteTransaction, requests: &mut [Self::Request]) -> Result<(), Fault>;
-
-    /// What the last `write` has changed, for the journal. Absent: it must go to the database's own file at once.
-    fn changes(&mut self) -> Option<Vec<u8>> {
+    /// What all requests change, for `replay`, now or later. Absent: they need `write`.
+    fn changes(&mut self, _requests: &mut [Self::Request]) -> Option<Vec<u8>> {
         None
     }
 
-    /// Makes changes of the journal again.
-    fn replay(_transaction: &WriteTransaction, _changes: &[u8]) -> Result<(), Fault> {
+    /// Makes changes, in their order; that they have been made already must not matter.
+    fn replay(_transaction: &WriteTransaction, _changes: &[&[u8]]) -> Result<(), Fault> {
         Ok(())
     }
 
-    /// Writes what it saves only with transactions that go to the database's own file.
+    /// Writes all requests into `transaction`, which holds all changes that came before.
+    fn write(&mut self, transaction: &WriteTransaction, requests: &mut [Self::Request]) -> Result<(), Fault>;
+
+    /// Hears that the database is about to hold everything, and adds to it what it saves only then.
     fn save(&mut self, _transaction: &WriteTransaction) -> Result<(), Fault> {
         Ok(())
     }
@@ -212,25 +212,26 @@ impl<B: Batch> Committer<B> {
             self.batch.reload(&database)?;
             tracing::info!("the database is open again after a failed transaction");
         }
-        let mut transaction = self.home.database()?.begin_write()?;
-        self.batch.write(&transaction, requests)?;
-        let changes = self.batch.changes();
-        match (&mut self.journal, changes) {
-            (Some(journal), Some(changes)) if journal.has_room(changes.len()) => {
-                transaction.set_durability(Durability::None)?;
-                transaction.commit()?;
-                journal.append(&changes).map_err(Fault::new)
-            }
-            _ => self.commit_for_good(transaction),
+        let changes = self.batch.changes(requests);
+        if let (Some(journal), Some(changes)) = (&mut self.journal, &changes)
+            && journal.has_room(changes.len())
+        {
+            return journal.append(changes).map_err(Fault::new);
         }
+        self.take_over(|batch, transaction| match &changes {
+            Some(changes) => B::replay(transaction, &[changes]),
+            None => batch.write(transaction, requests),
+        })
     }
 
-    /// Commits `transaction`, and with it all those before it that only the journal holds.
-    fn commit_for_good(&mut self, transaction: WriteTransaction) -> Result<(), Fault> {
-        self.batch.save(&transaction)?;
+    /// Brings to the database what only the journal holds, and then what `write` writes.
+    fn take_over(&mut self, write: impl FnOnce(&mut B, &WriteTransaction) -> Result<(), Fault>) -> Result<(), Fault> {
+        let transaction = self.home.database()?.begin_write()?;
         if let Some(journal) = &self.journal {
-            journal.mark(&transaction)?;
+            journal.take_over(&transaction, B::replay)?;
         }
+        write(&mut self.batch, &transaction)?;
+        self.batch.save(&transaction)?;
         transaction.commit()?;
         if let Some(journal) = &mut self.journal {
             journal.restart();
@@ -243,8 +244,7 @@ impl<B: Batch> Committer<B> {
         if self.failed || !self.journal.as_ref().is_some_and(Journal::is_dirty) {
             return;
         }
-        let begun = self.home.database().and_then(|database| Ok(database.begin_write()?));
-        if let Err(fault) = begun.and_then(|transaction| self.commit_for_good(transaction)) {
+        if let Err(fault) = self.take_over(|_, _| Ok(())) {
             tracing::warn!(error = %fault, "the journal keeps what the database could not take");
         }
     }

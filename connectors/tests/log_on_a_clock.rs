@@ -357,3 +357,45 @@ proptest! {
         });
     }
 }
+
+/// What is older lies in the database, what is newer in memory and the journal; whoever reads sees one log.
+#[tokio::test]
+async fn a_log_that_lies_in_several_places_reads_as_one() {
+    const AT_ONCE: i64 = 1000;
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::at(NOW)));
+    let log = open(folder.path(), &clock);
+    log.ensure_topics(&[spec("t", 1, None, None)]).await.unwrap();
+    let place = at("t", 0);
+    // Many small records, which take more room in memory than in the journal, until there are more than memory keeps.
+    for round in 0..250_i64 {
+        let numbers = round * AT_ONCE..(round + 1) * AT_ONCE;
+        log.append(numbers.clone().map(|number| record("t", 0, number.to_string())).collect()).await.unwrap();
+        clock.advance(1);
+        if round % 25 != 24 {
+            continue;
+        }
+        let all = log.read(&place, 0, usize::MAX).await.unwrap();
+        let is_whole = (0..).zip(&all).all(|(n, record)| record.offset == n && record.value == n.to_string());
+        assert!(is_whole && all.len() as i64 == numbers.end, "{} of {}", all.len(), numbers.end);
+        assert_eq!(log.read(&place, 100, 7).await.unwrap(), all[100..107]);
+        let mut member = log.join("g", &["t"]).await.unwrap();
+        gained(&mut *member, 1).await;
+        for middle in [0, 1, round / 2, round - 1, round] {
+            member.seek_to_time(&place, NOW + middle).await.unwrap();
+            let Delivery::Records(found) = log::next(&mut *member).await else { panic!("no records") };
+            assert_eq!(found[0].offset, middle * AT_ONCE);
+            member.commit(&[(place.clone(), middle * AT_ONCE + 1)]).await.unwrap();
+            let progress = log.progress("g", &["t"]).await.unwrap();
+            assert_eq!(progress[0].oldest_pending_ms, Some(NOW + middle), "of round {round}");
+        }
+        let mut tail = log.tail(&["t"], From::Time(NOW + 3)).await.unwrap();
+        let mut next = 3 * AT_ONCE;
+        while let Tailed::Records(records) = tail.next().await.unwrap() {
+            for record in records {
+                assert_eq!(record.offset, next);
+                next += 1;
+            }
+        }
+        assert_eq!(next, numbers.end);
+    }
+}

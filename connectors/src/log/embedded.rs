@@ -1,8 +1,8 @@
 //! The embedded log: one process owns one file.
 //!
-//! All writes go through one writer, which makes one transaction of everything that waits (group commit) and flushes it to
-//! a journal. Readers see a record only after that. Groups live in this process; only their committed offsets are stored. Offsets of a
-//! partition have no gaps, and time stamps never fall within one.
+//! All writes go through one writer, which flushes everything that waits to a journal in one piece (group commit). Readers
+//! see a record only after that, from memory until the database has it. Groups live in this process; only their committed
+//! offsets are stored. Offsets of a partition have no gaps, and time stamps never fall within one.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ mod view;
 mod write;
 
 use consumer::Member;
-use disk::{Limits, Stretch};
+use disk::Limits;
 use fresh::Fresh;
 use reader::Tail;
 use view::{Place, Topic, Wanted};
@@ -118,9 +118,32 @@ impl Inner {
     }
 
     async fn offset_at(&self, place: Place, time_ms: i64) -> Result<i64, Error> {
-        let ends = locked(&self.shared.view).ends(place);
-        self.reading("find an offset", move |shared| disk::offset_at(&*shared.home.database()?, place, ends, time_ms))
-            .await
+        let (recent, stored) = {
+            let view = locked(&self.shared.view);
+            (view.offset_at(place, time_ms), view.stored(place))
+        };
+        match recent {
+            Some(offset) => Ok(offset),
+            None => {
+                let find = move |shared: &Shared| disk::offset_at(&*shared.home.database()?, place, stored, time_ms);
+                self.reading("find an offset", find).await
+            }
+        }
+    }
+
+    async fn timestamp_at(&self, place: Place, offset: i64) -> Result<Option<i64>, Error> {
+        let (recent, stored) = {
+            let view = locked(&self.shared.view);
+            (view.timestamp_at(place, offset), view.stored(place))
+        };
+        match recent {
+            Some(timestamp_ms) => Ok(Some(timestamp_ms)),
+            None => {
+                let read =
+                    move |shared: &Shared| disk::timestamp_at(&*shared.home.database()?, place, offset, stored.next);
+                self.reading("read a time stamp", read).await
+            }
+        }
     }
 
     /// The topic of each name, in their order.
@@ -183,17 +206,17 @@ impl Log for Embedded {
         if at.partition >= topic.partitions {
             return Err(Error::UnknownTopic(format!("{}/{}", at.topic, at.partition)));
         }
-        let place = (topic.id, at.partition);
-        let ends = locked(&self.inner.shared.view).ends(place);
-        let from = offset.max(ends.first);
-        if from >= ends.next || limit == 0 {
-            return Ok(Vec::new());
+        let mut records = Vec::new();
+        let mut wanted = [Wanted { topic, partition: at.partition, from: offset }];
+        // What is in the database and what is in memory come one after the other.
+        while records.len() < limit {
+            let limits = Limits { records: limit - records.len(), bytes: usize::MAX };
+            let more = self.inner.fetch(&wanted, limits).await?;
+            let Some(last) = more.last() else { break };
+            wanted[0].from = last.offset + 1;
+            records.extend(more);
         }
-        let stretches = [Stretch { topic: at.topic.clone(), place, from, until: ends.next }];
-        let limits = Limits { records: limit, bytes: usize::MAX };
-        self.inner
-            .reading("read records", move |shared| disk::read(&*shared.home.database()?, &stretches, limits))
-            .await
+        Ok(records)
     }
 
     async fn progress(&self, group: &str, topics: &[&str]) -> Result<Vec<Progress>, Error> {
@@ -203,14 +226,8 @@ impl Log for Embedded {
                 let ends = locked(&self.inner.shared.view).ends(place);
                 let committed = locked(&self.inner.shared.groups).committed(group, place);
                 let committed = committed.unwrap_or(ends.first).max(ends.first);
-                let oldest_pending_ms = if committed < ends.next {
-                    let read = move |shared: &Shared| {
-                        disk::timestamp_at(&*shared.home.database()?, place, committed, ends.next)
-                    };
-                    self.inner.reading("read a time stamp", read).await?
-                } else {
-                    None
-                };
+                let is_behind = committed < ends.next;
+                let oldest_pending_ms = if is_behind { self.inner.timestamp_at(place, committed).await? } else { None };
                 all.push(Progress { at: topic.at(place.1), committed, end: ends.next, oldest_pending_ms });
             }
         }

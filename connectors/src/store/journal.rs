@@ -1,9 +1,9 @@
 //! A journal before the database: what a small transaction changes is written there in one piece and flushed once.
 //!
 //! A commit of `redb` writes several pages that lie apart, and a flush of those takes more than twice as long as one of a
-//! few bytes in a file whose length stays the same. So small transactions are committed to memory and their changes to
-//! this file; now and then, and before the file is full, one transaction takes them all to the database's own file and
-//! the journal starts over. Opening makes the changes again that the database has missed.
+//! few bytes in a file whose length stays the same. So small changes go to this file alone; now and then, and before the
+//! file is full, one transaction takes them all to the database and the journal starts over. Opening does the same with
+//! what a process left behind.
 //!
 //! # Layout
 //! Frames from the first byte on: sequence number `u64`, length `u32`, CRC-32 over both and the entry `u32`, all
@@ -29,35 +29,29 @@ const HEADER: usize = 16;
 /// The journal of one database.
 pub(crate) struct Journal {
     file: File,
-    /// Where the next frame goes.
-    position: usize,
+    /// What the file begins with: the frames that the database lacks.
+    written: Vec<u8>,
     /// Number of the next frame.
     next: u64,
 }
 
+/// Makes the changes of entries, in their order; that they have been made already must not matter.
+pub(crate) type Replay = fn(&WriteTransaction, &[&[u8]]) -> Result<(), Fault>;
+
 impl Journal {
-    /// Opens the journal at `path`, making it if it is missing, and brings `database` up to it. `replay` makes one entry's
-    /// changes; that they have been made already must not matter to it.
-    pub(crate) fn open(
-        path: &Path,
-        database: &Database,
-        replay: impl Fn(&WriteTransaction, &[u8]) -> Result<(), Fault>,
-    ) -> Result<Self, Fault> {
+    /// Opens the journal at `path`, making it if it is missing, and brings `database` up to it.
+    pub(crate) fn open(path: &Path, database: &Database, replay: Replay) -> Result<Self, Fault> {
         if !path.exists() {
             lay_out(path).map_err(Fault::new)?;
         }
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(Fault::new)?;
-        let mut journal = Self { file, position: 0, next: 0 };
+        let mut journal = Self { file, written: Vec::new(), next: 0 };
         journal.recover(database, replay)?;
         Ok(journal)
     }
 
     /// Makes the changes again that `database` has missed, and starts over.
-    pub(super) fn recover(
-        &mut self,
-        database: &Database,
-        replay: impl Fn(&WriteTransaction, &[u8]) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    pub(super) fn recover(&mut self, database: &Database, replay: Replay) -> Result<(), Fault> {
         let applied = match database.begin_read()?.open_table(APPLIED) {
             Ok(table) => table.get(())?.map_or(0, |number| number.value()),
             Err(TableError::TableDoesNotExist(_)) => 0,
@@ -69,14 +63,13 @@ impl Journal {
             let why = format!("the journal begins with change {first}, but the database ends with change {applied}");
             return Err(Fault::new(why));
         }
-        let missed: Vec<_> = frames.into_iter().filter(|(number, _)| *number > applied).collect();
+        let missed: Vec<_> =
+            frames.into_iter().filter(|(number, _)| *number > applied).map(|(_, entry)| entry).collect();
         self.next = applied + 1 + missed.len() as u64;
         if !missed.is_empty() {
-            tracing::debug!(changes = missed.len(), "making changes again that only the journal holds");
+            tracing::debug!(entries = missed.len(), "making the changes that only the journal holds");
             let transaction = database.begin_write()?;
-            for (_, entry) in missed {
-                replay(&transaction, entry)?;
-            }
+            replay(&transaction, &missed)?;
             self.mark(&transaction)?;
             transaction.commit()?;
         }
@@ -99,38 +92,46 @@ impl Journal {
 
     /// Whether an entry of `length` bytes still goes in.
     pub(super) fn has_room(&self, length: usize) -> bool {
-        LENGTH - self.position >= HEADER + length
+        LENGTH - self.written.len() >= HEADER + length
     }
 
-    /// Whether there is something that the database's own file may lack.
+    /// Whether there is something that the database lacks.
     pub(super) fn is_dirty(&self) -> bool {
-        self.position > 0
+        !self.written.is_empty()
     }
 
-    /// Writes `entry`; it is on the disk when this answers.
+    /// Writes `entry`; it is on the disk when this answers. After an error only `recover` knows whether it is.
     pub(super) fn append(&mut self, entry: &[u8]) -> io::Result<()> {
         let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
-        let mut frame = Vec::with_capacity(HEADER + entry.len());
-        frame.extend_from_slice(&self.next.to_le_bytes());
-        frame.extend_from_slice(&length.to_le_bytes());
-        frame.extend_from_slice(&checksum(self.next, length, entry).to_le_bytes());
-        frame.extend_from_slice(entry);
-        self.file.write_all_at(&frame, self.position as u64)?;
+        let position = self.written.len();
+        self.written.extend_from_slice(&self.next.to_le_bytes());
+        self.written.extend_from_slice(&length.to_le_bytes());
+        self.written.extend_from_slice(&checksum(self.next, length, entry).to_le_bytes());
+        self.written.extend_from_slice(entry);
+        self.file.write_all_at(&self.written[position..], position as u64)?;
         self.file.sync_data()?;
-        self.position += frame.len();
         self.next += 1;
         Ok(())
     }
 
+    /// Makes the changes in `transaction` that the database lacks, and lets it remember that it has them.
+    pub(super) fn take_over(&self, transaction: &WriteTransaction, replay: Replay) -> Result<(), Fault> {
+        let entries: Vec<&[u8]> = frames(&self.written).into_iter().map(|(_, entry)| entry).collect();
+        if !entries.is_empty() {
+            replay(transaction, &entries)?;
+        }
+        self.mark(transaction)
+    }
+
     /// Lets `transaction` remember that it holds everything that has been appended.
-    pub(super) fn mark(&self, transaction: &WriteTransaction) -> Result<(), Fault> {
+    fn mark(&self, transaction: &WriteTransaction) -> Result<(), Fault> {
         transaction.open_table(APPLIED)?.insert((), self.next - 1)?;
         Ok(())
     }
 
-    /// Starts over, after a transaction that was marked has reached the disk.
+    /// Starts over, after a transaction that took everything over has reached the disk.
     pub(super) fn restart(&mut self) {
-        self.position = 0;
+        self.written.clear();
     }
 }
 

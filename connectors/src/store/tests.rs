@@ -117,7 +117,7 @@ fn a_disk_that_was_full_for_a_while_is_written_again() {
 
 /// Numbers that go to a journal first; those from a thousand on go to the database at once.
 #[derive(Default)]
-struct Journaled(Numbers, Vec<u8>);
+struct Journaled(Numbers);
 
 impl Batch for Journaled {
     type Request = Asked;
@@ -126,22 +126,21 @@ impl Batch for Journaled {
         8
     }
 
-    fn write(&mut self, transaction: &WriteTransaction, requests: &mut [Asked]) -> Result<(), Fault> {
-        self.1 = requests.iter().flat_map(|(number, _)| number.to_le_bytes()).collect();
-        self.0.write(transaction, requests)
+    fn changes(&mut self, requests: &mut [Asked]) -> Option<Vec<u8>> {
+        let is_small = requests.iter().all(|(number, _)| *number < 1000);
+        is_small.then(|| requests.iter().flat_map(|(number, _)| number.to_le_bytes()).collect())
     }
 
-    fn changes(&mut self) -> Option<Vec<u8>> {
-        let numbers = self.1.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
-        numbers.max().is_some_and(|most| most < 1000).then(|| std::mem::take(&mut self.1))
-    }
-
-    fn replay(transaction: &WriteTransaction, changes: &[u8]) -> Result<(), Fault> {
+    fn replay(transaction: &WriteTransaction, changes: &[&[u8]]) -> Result<(), Fault> {
         let mut table = transaction.open_table(NUMBERS)?;
-        for number in changes.chunks_exact(8) {
+        for number in changes.iter().flat_map(|entry| entry.chunks_exact(8)) {
             table.insert(u64::from_le_bytes(number.try_into().unwrap()), ())?;
         }
         Ok(())
+    }
+
+    fn write(&mut self, transaction: &WriteTransaction, requests: &mut [Asked]) -> Result<(), Fault> {
+        self.0.write(transaction, requests)
     }
 
     fn settle(&mut self, requests: Vec<Asked>, outcome: Result<(), Fault>) {

@@ -121,8 +121,8 @@ async fn begin(shared: &Shared, task: &Task) -> Result<Begun, Why> {
 /// What the catalog says before an attempt of native code starts.
 async fn ask_catalog(shared: &Shared, task: &Task) -> Result<Result<Begun, Why>, catalog::Error> {
     let (stage, catalog, job) = (&task.station.stage, &shared.doors.catalog, task.job());
-    let decision = catalog.decision(job).await?;
-    let row = catalog.job(job).await?.map(|found| found.row);
+    let (decision, row) = tokio::try_join!(catalog.decision(job), catalog.job(job))?;
+    let row = row.map(|found| found.row);
     if row.as_ref().is_some_and(|row| row.deleted) {
         return Ok(Ok(Begun::Skip("deleted")));
     }

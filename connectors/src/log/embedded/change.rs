@@ -1,5 +1,7 @@
 //! What appends and commits change, in the form in which the journal keeps it.
 
+use std::collections::BTreeMap;
+
 use redb::WriteTransaction;
 
 use super::disk::{COMMITTED, RECORDS};
@@ -55,24 +57,37 @@ impl Changes {
     }
 }
 
-/// Makes `changes` in `transaction`; made twice they are the same.
-pub(super) fn replay(transaction: &WriteTransaction, changes: &[u8]) -> Result<(), Fault> {
-    let mut records = transaction.open_table(RECORDS)?;
-    let mut committed = transaction.open_table(COMMITTED)?;
-    let mut rest = changes;
-    while let Some(kind) = rest.split_off_first() {
-        let (topic, partition) = (u32::from_le_bytes(take(&mut rest)?), u32::from_le_bytes(take(&mut rest)?));
-        let offset = i64::from_le_bytes(take(&mut rest)?);
-        let length = u32::from_le_bytes(take(&mut rest)?) as usize;
-        let bytes = rest.split_off(..length).ok_or_else(damaged)?;
-        match *kind {
-            RECORD => drop(records.insert((topic, partition, offset), bytes)?),
-            OFFSET => {
-                let group = std::str::from_utf8(bytes).map_err(Fault::new)?;
-                committed.insert((group, topic, partition), offset)?;
+/// Makes all `changes` in `transaction`; made twice they are the same.
+pub(super) fn replay(transaction: &WriteTransaction, changes: &[&[u8]]) -> Result<(), Fault> {
+    let mut stored = Vec::new();
+    let mut offsets = BTreeMap::new();
+    for mut rest in changes.iter().copied() {
+        while let Some(kind) = rest.split_off_first() {
+            let (topic, partition) = (u32::from_le_bytes(take(&mut rest)?), u32::from_le_bytes(take(&mut rest)?));
+            let offset = i64::from_le_bytes(take(&mut rest)?);
+            let length = u32::from_le_bytes(take(&mut rest)?) as usize;
+            let bytes = rest.split_off(..length).ok_or_else(damaged)?;
+            match *kind {
+                RECORD => stored.push(((topic, partition, offset), bytes)),
+                OFFSET => {
+                    let group = std::str::from_utf8(bytes).map_err(Fault::new)?;
+                    offsets.insert((group, topic, partition), offset);
+                }
+                other => {
+                    return Err(Fault::new(format!("the journal holds a change of kind {other}, which is unknown")));
+                }
             }
-            other => return Err(Fault::new(format!("the journal holds a change of kind {other}, which is unknown"))),
         }
+    }
+    // Neighbours in the tree go in one after the other, so that each of its pages is visited once.
+    stored.sort_unstable_by_key(|(key, _)| *key);
+    let mut records = transaction.open_table(RECORDS)?;
+    for (key, bytes) in stored {
+        records.insert(key, bytes)?;
+    }
+    let mut committed = transaction.open_table(COMMITTED)?;
+    for (key, offset) in offsets {
+        committed.insert(key, offset)?;
     }
     Ok(())
 }

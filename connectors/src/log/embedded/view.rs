@@ -91,6 +91,8 @@ pub(super) struct View {
     /// Places and sizes of the recent records, oldest first.
     ages: VecDeque<(Place, usize)>,
     recent_bytes: usize,
+    /// How many of them, the newest, are not in the database yet.
+    unstored: usize,
     /// What has been recent. Giving its memory back takes a while, which is not the writer's.
     stale: Vec<Record>,
     bells: HashMap<u32, Vec<Arc<Notify>>>,
@@ -123,7 +125,18 @@ impl View {
         self.recent.entry(place).or_default().push_back(record);
         self.ages.push_back((place, size));
         self.recent_bytes += size;
-        while self.recent_bytes > RECENT_BYTES {
+        self.unstored += 1;
+        self.make_room();
+    }
+
+    /// The database holds every record now.
+    pub(super) fn all_stored(&mut self) {
+        self.unstored = 0;
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
+        while self.recent_bytes > RECENT_BYTES && self.ages.len() > self.unstored {
             let Some((place, size)) = self.ages.pop_front() else { break };
             self.recent_bytes -= size;
             if let Some(records) = self.recent.get_mut(&place) {
@@ -137,8 +150,9 @@ impl View {
         std::mem::take(&mut self.stale)
     }
 
-    /// Lets go of the newest records; they are read from the database then.
+    /// Lets go of the newest records, all of which are in the database.
     pub(super) fn forget_recent(&mut self) {
+        self.unstored = 0;
         self.recent.clear();
         self.ages.clear();
         self.recent_bytes = 0;
@@ -167,6 +181,34 @@ impl View {
         }
     }
 
+    /// The recent records of `place`, which go on to its end; absent when there are none.
+    fn recent(&self, place: Place) -> Option<(&Record, &VecDeque<Record>)> {
+        let records = self.recent.get(&place)?;
+        Some((records.front()?, records))
+    }
+
+    /// The part of `place` that is only in the database.
+    pub(super) fn stored(&self, place: Place) -> Ends {
+        let ends = self.ends(place);
+        let next = self.recent(place).map_or(ends.next, |(front, _)| front.offset.max(ends.first));
+        Ends { next, ..ends }
+    }
+
+    /// Time stamp of the record at `offset`, if it is a recent one.
+    pub(super) fn timestamp_at(&self, place: Place, offset: i64) -> Option<i64> {
+        let (front, records) = self.recent(place)?;
+        let found = records.get(records.partition_point(|record| record.offset < offset))?;
+        (front.offset <= offset).then_some(found.timestamp_ms)
+    }
+
+    /// Offset of the first record that was appended at `time_ms` or later, if older ones are among the recent.
+    pub(super) fn offset_at(&self, place: Place, time_ms: i64) -> Option<i64> {
+        let (front, records) = self.recent(place)?;
+        let later = records.get(records.partition_point(|record| record.timestamp_ms < time_ms));
+        let ends = self.ends(place);
+        (front.timestamp_ms < time_ms).then(|| later.map_or(ends.next, |record| record.offset).max(ends.first))
+    }
+
     /// What lies at the wanted positions, up to `limits`.
     pub(super) fn find(&self, wanted: &[Wanted], limits: Limits) -> Found {
         let mut found = Found::default();
@@ -178,9 +220,9 @@ impl View {
             if from >= ends.next {
                 continue;
             }
-            let recent = self.recent.get(&place).filter(|records| records.front().is_some_and(|r| r.offset <= from));
-            let Some(recent) = recent else {
-                found.stretches.push(Stretch { topic: one.topic.name.clone(), place, from, until: ends.next });
+            let Some((_, recent)) = self.recent(place).filter(|(front, _)| front.offset <= from) else {
+                let until = self.stored(place).next;
+                found.stretches.push(Stretch { topic: one.topic.name.clone(), place, from, until });
                 continue;
             };
             let skip = recent.partition_point(|record| record.offset < from);

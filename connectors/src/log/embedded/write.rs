@@ -7,7 +7,7 @@ use redb::{Database, ReadableTable, Table, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::change::{self, Changes};
-use super::disk::{self, COMMITTED, ENDS, RECORDS, TIMESTAMP, TOPICS};
+use super::disk::{self, ENDS, RECORDS, TOPICS};
 use super::fresh::Fresh;
 use super::groups::{Groups, Owner};
 use super::view::{Ends, Place, Topic, View};
@@ -101,9 +101,8 @@ pub(super) struct Writer {
 struct Staged {
     topics: HashMap<String, Arc<Topic>>,
     ends: BTreeMap<Place, Ends>,
-    changes: Changes,
-    /// More has changed than records and offsets.
-    is_profound: bool,
+    /// The database gets to hold everything.
+    is_stored: bool,
     /// Records of a place in the order of their offsets.
     fresh: Vec<Fresh>,
     committed: Vec<(String, Place, i64)>,
@@ -142,24 +141,6 @@ impl Writer {
         }
     }
 
-    /// Stores the records that have got their places.
-    fn store(&mut self, table: &mut Records<'_>) -> Result<(), Fault> {
-        let Staged { fresh, changes, .. } = &mut self.staged;
-        changes.reserve(fresh.iter().map(Fresh::stored));
-        // Neighbours in the tree go in one after the other, so that each of its pages is visited once.
-        let mut order: Vec<&Fresh> = fresh.iter().collect();
-        order.sort_unstable_by_key(|fresh| (fresh.place, fresh.record.offset));
-        for Fresh { place, body, record } in order {
-            let timestamp = record.timestamp_ms.to_le_bytes();
-            changes.record(*place, record.offset, [&timestamp, body]);
-            let mut stored = table.insert_reserve((place.0, place.1, record.offset), TIMESTAMP + body.len())?;
-            let (first, rest) = stored.as_mut().split_at_mut(TIMESTAMP);
-            first.copy_from_slice(&timestamp);
-            rest.copy_from_slice(body);
-        }
-        Ok(())
-    }
-
     fn topics(&mut self, transaction: &WriteTransaction, specs: &[TopicSpec]) -> Result<Option<Error>, Fault> {
         for spec in specs {
             match self.topic(&spec.name) {
@@ -189,24 +170,36 @@ impl Writer {
         Ok(None)
     }
 
-    fn commit(
-        &mut self,
-        transaction: &WriteTransaction,
-        group: &str,
-        offsets: &[Commit],
-    ) -> Result<Option<Error>, Fault> {
+    /// Answers why `offsets` may not be committed.
+    fn commit(&mut self, group: &str, offsets: &[Commit]) -> Option<Error> {
         let groups = locked(&self.shared.groups);
         if let Some(foreign) = offsets.iter().find(|one| !groups.is_owner(group, one.place, one.owner)) {
-            return Ok(Some(Error::NotOwner(foreign.at.clone())));
+            return Some(Error::NotOwner(foreign.at.clone()));
         }
-        drop(groups);
-        let mut table = transaction.open_table(COMMITTED)?;
-        for one in offsets {
-            table.insert((group, one.place.0, one.place.1), one.offset)?;
-            self.staged.changes.committed(group, one.place, one.offset);
-            self.staged.committed.push((group.to_owned(), one.place, one.offset));
+        let committed = offsets.iter().map(|one| (group.to_owned(), one.place, one.offset));
+        self.staged.committed.extend(committed);
+        None
+    }
+
+    /// Gives appends their places and commits their answers; answers what they change.
+    fn stage(&mut self, requests: &mut [Request]) -> Vec<u8> {
+        for request in requests {
+            match request {
+                Request::Append { fresh, placed, .. } => self.place(fresh, placed),
+                Request::Commit { group, offsets, refused, .. } => *refused = self.commit(group, offsets),
+                Request::Retain { .. } | Request::Topics { .. } | Request::Probe { .. } => {}
+            }
         }
-        Ok(None)
+        self.unsaved.extend(self.staged.ends.keys());
+        let mut changes = Changes::default();
+        changes.reserve(self.staged.fresh.iter().map(Fresh::stored));
+        for Fresh { place, body, record } in &self.staged.fresh {
+            changes.record(*place, record.offset, [&record.timestamp_ms.to_le_bytes(), body]);
+        }
+        for (group, place, offset) in &self.staged.committed {
+            changes.committed(group, *place, *offset);
+        }
+        changes.into_bytes()
     }
 
     /// Drops a bounded number of old records; answers whether there may be more.
@@ -273,6 +266,9 @@ impl Writer {
             }
             view.put_recent(place, record);
         }
+        if staged.is_stored {
+            view.all_stored();
+        }
         for topic in grown {
             view.ring(topic);
         }
@@ -289,48 +285,36 @@ impl Batch for Writer {
         }
     }
 
-    fn write(&mut self, transaction: &WriteTransaction, requests: &mut [Request]) -> Result<(), Fault> {
+    fn changes(&mut self, requests: &mut [Request]) -> Option<Vec<u8>> {
         self.staged = Staged::default();
+        let is_plain = |request: &Request| matches!(request, Request::Append { .. } | Request::Commit { .. });
+        requests.iter().all(is_plain).then(|| self.stage(requests))
+    }
+
+    fn replay(transaction: &WriteTransaction, changes: &[&[u8]]) -> Result<(), Fault> {
+        change::replay(transaction, changes)
+    }
+
+    fn write(&mut self, transaction: &WriteTransaction, requests: &mut [Request]) -> Result<(), Fault> {
         for request in requests.iter_mut() {
             if let Request::Topics { specs, refused, .. } = request {
                 *refused = self.topics(transaction, specs)?;
             }
         }
-        for request in requests.iter_mut() {
-            match request {
-                Request::Append { fresh, placed, .. } => self.place(fresh, placed),
-                Request::Commit { group, offsets, refused, .. } => {
-                    *refused = self.commit(transaction, group, offsets)?;
-                }
-                Request::Retain { .. } | Request::Topics { .. } | Request::Probe { .. } => {}
-            }
-        }
+        let changes = self.stage(requests);
+        change::replay(transaction, &[&changes])?;
         let mut table = transaction.open_table(RECORDS)?;
-        self.store(&mut table)?;
         for request in requests {
-            match request {
-                Request::Retain { more, .. } => {
-                    *more = self.retain(&mut table)?;
-                    self.staged.is_profound = true;
-                }
-                Request::Topics { .. } | Request::Probe { .. } => self.staged.is_profound = true,
-                Request::Append { .. } | Request::Commit { .. } => {}
+            if let Request::Retain { more, .. } = request {
+                *more = self.retain(&mut table)?;
             }
         }
         self.unsaved.extend(self.staged.ends.keys());
         Ok(())
     }
 
-    fn changes(&mut self) -> Option<Vec<u8>> {
-        let changes = std::mem::take(&mut self.staged.changes);
-        (!self.staged.is_profound).then(|| changes.into_bytes())
-    }
-
-    fn replay(transaction: &WriteTransaction, changes: &[u8]) -> Result<(), Fault> {
-        change::replay(transaction, changes)
-    }
-
     fn save(&mut self, transaction: &WriteTransaction) -> Result<(), Fault> {
+        self.staged.is_stored = true;
         let mut table = transaction.open_table(ENDS)?;
         for place in std::mem::take(&mut self.unsaved) {
             table.insert(place, self.ends(place).row())?;
