@@ -104,17 +104,27 @@ impl Inner {
     }
 
     /// What lies at the wanted positions; empty when there is nothing.
-    async fn fetch(&self, wanted: &[Wanted], limits: Limits) -> Result<Vec<Record>, Error> {
-        let found = locked(&self.shared.view).find(wanted, limits);
-        if found.stretches.is_empty() {
-            return Ok(found.records);
+    async fn fetch(&self, mut wanted: Vec<Wanted>, limits: Limits) -> Result<Vec<Record>, Error> {
+        loop {
+            let found = locked(&self.shared.view).find(&wanted, limits);
+            if found.stretches.is_empty() {
+                return Ok(found.records);
+            }
+            let gone: Vec<_> = found.stretches.iter().map(|stretch| (stretch.place, stretch.until)).collect();
+            let stretches = found.stretches;
+            let mut records = self
+                .reading("read records", move |shared| disk::read(&*shared.home.database()?, &stretches, limits))
+                .await?;
+            records.extend(found.records);
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            // Retention was faster. What comes after these stretches is still there.
+            for one in &mut wanted {
+                let until = gone.iter().find(|(place, _)| *place == (one.topic.id, one.partition));
+                one.from = until.map_or(one.from, |(_, until)| one.from.max(*until));
+            }
         }
-        let stretches = found.stretches;
-        let mut records = self
-            .reading("read records", move |shared| disk::read(&*shared.home.database()?, &stretches, limits))
-            .await?;
-        records.extend(found.records);
-        Ok(records)
     }
 
     async fn offset_at(&self, place: Place, time_ms: i64) -> Result<i64, Error> {
@@ -207,13 +217,14 @@ impl Log for Embedded {
             return Err(Error::UnknownTopic(format!("{}/{}", at.topic, at.partition)));
         }
         let mut records = Vec::new();
-        let mut wanted = [Wanted { topic, partition: at.partition, from: offset }];
+        let mut from = offset;
         // What is in the database and what is in memory come one after the other.
         while records.len() < limit {
             let limits = Limits { records: limit - records.len(), bytes: usize::MAX };
-            let more = self.inner.fetch(&wanted, limits).await?;
+            let wanted = vec![Wanted { topic: Arc::clone(&topic), partition: at.partition, from }];
+            let more = self.inner.fetch(wanted, limits).await?;
             let Some(last) = more.last() else { break };
-            wanted[0].from = last.offset + 1;
+            from = last.offset + 1;
             records.extend(more);
         }
         Ok(records)

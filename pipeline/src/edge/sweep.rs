@@ -1,4 +1,5 @@
-//! The sweeper: finishes or removes uploads that a process left half done, and says ends that were decided and not said.
+//! The sweeper: finishes or removes uploads that a process left half done, says ends that were decided and not said, and lets
+//! go of what topics do not keep any longer.
 
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ const SAY_AFTER_MS: i64 = 30_000;
 
 /// How often parts of blobs that nobody finished are looked for: a bucket's server counts each look.
 const COLLECT_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often the log lets go of old records: often enough for a topic that keeps an hour.
+const RETAIN_EVERY: Duration = Duration::from_secs(300);
 
 /// A blob that was begun so long ago and has not ended never will, milliseconds: a day.
 const ABANDONED_AFTER_MS: i64 = 24 * 3_600_000;
@@ -67,7 +71,7 @@ pub struct Sweeper {
 impl Sweeper {
     /// Sweeps at once and then every half minute, until `shutdown`.
     pub async fn run(&self, doors: &Doors, shutdown: &CancellationToken) {
-        let mut collected: Option<Instant> = None;
+        let (mut collected, mut retained): (Option<Instant>, Option<Instant>) = (None, None);
         loop {
             if let Err(error) = self.sweep(doors).await {
                 metrics::door_failed("sweep");
@@ -77,6 +81,13 @@ impl Sweeper {
                 collected = Some(Instant::now());
                 if let Err(error) = collect(doors).await {
                     tracing::warn!(error = chain(&error), "parts of unfinished blobs stay for now");
+                }
+            }
+            if retained.is_none_or(|at| at.elapsed() >= RETAIN_EVERY) {
+                retained = Some(Instant::now());
+                if let Err(error) = doors.log.enforce_retention().await {
+                    metrics::door_failed("drop old records");
+                    tracing::warn!(error = chain(&error), "old records stay in the log for now");
                 }
             }
             tokio::select! {

@@ -1,14 +1,20 @@
 //! The sweeper.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use connectors::Doors;
 use connectors::catalog::{Decision, UploadIntent};
+use connectors::clock::ManualClock;
 use pipeline::edge::sweep::Sweeper;
 use schemas::JobId;
 use schemas::event::{JobEnded, Outcome};
 use schemas::job::{JobEvent, JobRow};
 use schemas::wire;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use crate::house::{doors, records_of};
+use crate::house::{doors, garbage, make_topics, records_of};
 use crate::video::{received, row};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -89,4 +95,31 @@ async fn an_end_that_was_decided_and_not_said_is_said() {
         (end.job, end.outcome, end.playable_at, end.warnings),
         (silent, Outcome::Ready, Some(7), vec!["w".to_owned()])
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_topics_do_not_keep_any_longer_leaves_the_log() {
+    let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+    let doors = connectors::in_memory(clock.clone()).unwrap();
+    make_topics(doors.log.as_ref()).await;
+    let job = JobId::from_parts(1_700_000_000_000, 1);
+    let append = async || {
+        for topic in ["job.progress", "job.deleted"] {
+            doors.log.append(vec![garbage(topic, job)]).await.unwrap();
+        }
+    };
+    append().await;
+    let shutdown = CancellationToken::new();
+    let (swept, until) = (doors.clone(), shutdown.clone());
+    let sweeping = tokio::spawn(async move { sweeper(false).run(&swept, &until).await });
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(records_of(&doors, "job.progress").await.len(), 1, "it is young");
+    clock.advance(HOUR_MS + 1);
+    append().await;
+    sleep(Duration::from_secs(600)).await;
+    let left = records_of(&doors, "job.progress").await;
+    assert_eq!(left.iter().map(|record| record.offset).collect::<Vec<_>>(), [1], "progress is kept for an hour");
+    assert_eq!(records_of(&doors, "job.deleted").await.len(), 2, "that a job is deleted is kept for good");
+    shutdown.cancel();
+    sweeping.await.unwrap();
 }

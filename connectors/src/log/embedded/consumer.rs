@@ -114,7 +114,7 @@ impl Consumer for Member {
             if let Some(change) = self.take_change() {
                 return Ok(change);
             }
-            let records = self.inner.fetch(&self.wanted(), DELIVERY).await?;
+            let records = self.inner.fetch(self.wanted(), DELIVERY).await?;
             if records.is_empty() {
                 self.bell.notified().await;
                 continue;

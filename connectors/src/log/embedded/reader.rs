@@ -73,7 +73,7 @@ impl Reader for Tail {
                     return Ok(Tailed::CaughtUp);
                 }
             }
-            let records = self.inner.fetch(&self.wanted(), DELIVERY).await?;
+            let records = self.inner.fetch(self.wanted(), DELIVERY).await?;
             if records.is_empty() {
                 self.bell.notified().await;
                 continue;

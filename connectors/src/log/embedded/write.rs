@@ -256,20 +256,24 @@ impl Writer {
         for topic in staged.topics.into_values() {
             view.put_topic((*topic).clone());
         }
+        let mut changed: Vec<u32> = Vec::new();
         for (place, ends) in staged.ends {
+            // Whoever waits for a record that is gone has to look further.
+            if ends.first > view.ends(place).first {
+                changed.push(place.0);
+            }
             view.put_ends(place, ends);
         }
-        let mut grown: Vec<u32> = Vec::new();
         for Fresh { place, record, .. } in staged.fresh {
-            if !grown.contains(&place.0) {
-                grown.push(place.0);
+            if !changed.contains(&place.0) {
+                changed.push(place.0);
             }
             view.put_recent(place, record);
         }
         if staged.is_stored {
             view.all_stored();
         }
-        for topic in grown {
+        for topic in changed {
             view.ring(topic);
         }
     }
