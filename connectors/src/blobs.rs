@@ -254,7 +254,10 @@ impl Blobs {
     /// Begins a blob as [`Blobs::writer`] does, and keeps a copy for [`Blobs::open_claim`] where there is a cache.
     pub async fn kept_writer(&self, key: &str) -> Result<Writer, Error> {
         let copy = match self.cache.clone() {
-            Some(cache) => blocking("write", key, move || Ok(cache.keep().ok())).await?,
+            Some(cache) => {
+                let owned = key.to_owned();
+                blocking("write", key, move || Ok(cache.keep(&owned).ok())).await?
+            }
             None => None,
         };
         Ok(self.writer(key).await?.with_copy(copy))
@@ -349,6 +352,14 @@ impl Blobs {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(failed("remove", key, error)),
         }
+    }
+
+    /// Removes the copies of `key` on this machine ([`Blobs::with_cache`]); what lies in the store stays.
+    pub async fn forget(&self, key: &str) -> Result<(), Error> {
+        let Some(cache) = self.cache.clone() else { return Ok(()) };
+        let owned = key.to_owned();
+        let forget = move || cache.forget(&owned).map_err(|error| cache::no_copy(&owned, error));
+        blocking("remove", key, forget).await
     }
 
     /// Removes everything below the folder `prefix`, empty folders included; answers how many blobs there were.

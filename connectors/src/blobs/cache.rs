@@ -1,7 +1,7 @@
 //! Copies of blobs on this machine, for programs that want an open file.
 //!
-//! A copy is named by the SHA-256 and the size that were claimed, and it gets that name only when its bytes are just that. So it
-//! serves all slots and processes of the machine, whichever job asks. A lock that everybody shares who has the file open says
+//! A copy is named by its key and the SHA-256 and the size that were claimed, and it gets that name only when its bytes are just
+//! that. So it serves all slots and processes of the machine, and whoever knows the key can remove it. A lock that everybody shares who has the file open says
 //! that it is in use; whoever makes room leaves those alone. The kernel drops locks with their owners: a crash leaves nothing
 //! that somebody would have to know about.
 //!
@@ -106,8 +106,25 @@ impl Cache {
         }
     }
 
-    /// Begins a copy of bytes that are on their way into the store.
-    pub(super) fn keep(self: &Arc<Self>) -> std::io::Result<Keeping> {
+    /// Removes all copies of `key`. Whoever has one open can read on.
+    pub(super) fn forget(&self, key: &str) -> std::io::Result<()> {
+        let of_key = short(key);
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // A copy that is not whole yet goes with its maker.
+            if name.starts_with(&of_key) && !name.ends_with(PARTIAL) {
+                match std::fs::remove_file(entry.path()) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a copy of bytes that are on their way to `key`.
+    pub(super) fn keep(self: &Arc<Self>, key: &str) -> std::io::Result<Keeping> {
         let path = self.path(&format!("{:032x}{PARTIAL}", rand::random::<u128>()));
         let file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
         let partial = Partial { path: Some(path), file: Arc::new(file) };
@@ -115,6 +132,7 @@ impl Cache {
         partial.file.try_lock()?;
         Ok(Keeping {
             cache: Arc::clone(self),
+            key: key.to_owned(),
             partial,
             gathered: Vec::new(),
             gathered_bytes: 0,
@@ -128,7 +146,7 @@ impl Cache {
         let is_hex =
             claim.sha256.len() == 64 && claim.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if is_hex {
-            return Ok(format!("{}-{}{}", claim.sha256, claim.size, self.boot));
+            return Ok(format!("{}-{}-{}{}", short(key), claim.sha256, claim.size, self.boot));
         }
         let shown: String = claim.sha256.chars().take(80).flat_map(char::escape_default).collect();
         Err(Error::Mismatch {
@@ -276,12 +294,18 @@ impl Cache {
     }
 }
 
+/// What names of copies of `key` begin with: a key itself may be too long for one and has slashes.
+fn short(key: &str) -> String {
+    let hash = schemas::id::hex(&Sha256::digest(key));
+    hash.get(..16).unwrap_or_default().to_owned()
+}
+
 fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The error of this machine's disk, which is none of the store's.
-fn no_copy(key: &str, error: std::io::Error) -> Error {
+pub(super) fn no_copy(key: &str, error: std::io::Error) -> Error {
     Error::Store { doing: "keep a copy on this machine of", key: key.to_owned(), source: Box::new(error) }
 }
 
@@ -349,6 +373,7 @@ impl Drop for Partial {
 /// blob: where it cannot be kept there is none.
 pub(super) struct Keeping {
     cache: Arc<Cache>,
+    key: String,
     partial: Partial,
     gathered: Vec<Bytes>,
     gathered_bytes: usize,
@@ -392,7 +417,7 @@ impl Keeping {
     pub(super) async fn publish(mut self, claim: &Claim) -> std::io::Result<()> {
         self.flush().await?;
         self.land().await?;
-        let name = self.cache.name(&claim.uri, claim).map_err(std::io::Error::other)?;
+        let name = self.cache.name(&self.key, claim).map_err(std::io::Error::other)?;
         self.cache.make_room(0)?;
         self.partial.publish(&self.cache.path(&name))
     }

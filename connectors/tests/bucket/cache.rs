@@ -7,6 +7,7 @@ use std::path::Path;
 use connectors::Blobs;
 use connectors::blobs::Error;
 use schemas::Claim;
+use sha2::{Digest, Sha256};
 
 use super::proxy::{Fault, Seen};
 use super::server::{with_faults, with_store};
@@ -31,7 +32,9 @@ fn boot() -> String {
 }
 
 fn name(claim: &Claim) -> String {
-    format!("{}-{}", claim.sha256, claim.size)
+    let key = claim.uri.strip_prefix("blob:").unwrap();
+    let of_key = schemas::id::hex(&Sha256::digest(key));
+    format!("{}-{}-{}", &of_key[..16], claim.sha256, claim.size)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,5 +183,30 @@ async fn what_is_written_here_and_kept_is_not_fetched() {
             assert_eq!(copies(folder.path()), [] as [String; 0]);
         },
     )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_of_a_key_are_gone_when_they_are_forgotten() {
+    with_store("the cache", |_, blobs| async move {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = blobs.with_cache(folder.path(), 1 << 30).unwrap();
+        let bytes = noise(300_001);
+        let claim = blobs.put("jobs/a/source", bytes.clone().into()).await.unwrap();
+        let other = blobs.put("jobs/b/source", bytes.clone().into()).await.unwrap();
+        let mut open = blobs.open_claim(&claim, false).await.unwrap();
+        drop(blobs.open_claim(&other, false).await.unwrap());
+        blobs.forget("jobs/a/source").await.unwrap();
+        assert_eq!(copies(folder.path()), [name(&other)], "the same bytes of another job stay");
+        let mut read = Vec::new();
+        open.read_to_end(&mut read).unwrap();
+        assert!(read == bytes, "whoever has it open reads on");
+        assert!(
+            contents(blobs.open_claim(&claim, false).await.unwrap()) == bytes,
+            "it is there again when it is wanted"
+        );
+        blobs.forget("jobs/c/source").await.unwrap();
+        assert_eq!(copies(folder.path()).len(), 2);
+    })
     .await;
 }

@@ -35,6 +35,7 @@ async fn remove(shared: &Shared, job: JobId, gone: Gone) -> Result<u64, String> 
             Some(Outcome::Ready) | None => return Ok(0),
         }
     }
+    blobs.forget(&manifest::source_key(job)).await.map_err(|error| chain(&error))?;
     let removed = match is_failed {
         true => blobs.delete_prefix_but(&prefix, &ledger::kept_of_failed(job)).await,
         false => blobs.delete_prefix(&prefix).await,
