@@ -186,7 +186,14 @@ impl Play {
                 self.house.world.fault("a process is restarted", &process.life.name, || "drains".into());
                 locked(&self.edges)[index] = None;
                 process.shutdown.cancel();
-                tokio::spawn(async move { while process.tasks.join_next().await.is_some() {} });
+                let broker = Arc::clone(&self.house.broker);
+                tokio::spawn(async move {
+                    while process.tasks.join_next().await.is_some() {}
+                    process.life.kill();
+                    // It may have broken off while it joined: such a seat is nobody's, until the session is over.
+                    sleep(Duration::from_millis(SESSION_MS)).await;
+                    broker.expire(&process.life);
+                });
                 let ms = self.dice.within(200..8_000);
                 self.after(ms, Act::Start(index));
             }
