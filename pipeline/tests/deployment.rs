@@ -170,3 +170,21 @@ fn the_image_runs_as_nobody_special_and_tells_its_health() {
         assert!(runtime.contains(word), "no {word:?}");
     }
 }
+
+#[test]
+fn the_balancer_takes_its_configuration() {
+    let program = ["haproxy", "/usr/sbin/haproxy"]
+        .into_iter()
+        .find(|name| Command::new(name).arg("-v").output().is_ok_and(|output| output.status.success()));
+    let Some(program) = program else {
+        println!("not run here: reading haproxy.cfg needs the Debian package haproxy");
+        return;
+    };
+    let output = Command::new(program)
+        .args(["-c", "-f"])
+        .arg(root().join("connectors/engines/haproxy/haproxy.cfg"))
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && !said.contains("WARNING"), "{said}");
+}

@@ -174,6 +174,33 @@ async fn the_first_upload_of_a_job_counts_and_lies_about_bytes_are_found() {
 }
 
 #[tokio::test]
+async fn a_chunk_that_lost_a_frame_is_not_published_and_the_books_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("in.mp4");
+    ffmpeg("-f lavfi -i testsrc2=size=160x120:rate=25:duration=2 -c:v libx264 -preset ultrafast", &file);
+    let (doors, job) = (doors(&folder.path().join("data")), JobId::from_parts(1, 1));
+    let cx = context(&doors, job);
+    let mut chunks = Vec::new();
+    for cut in plan(&doors, job, &file).await {
+        chunks.push(Transcode::new(InThread).process(cut, &cx).await.unwrap().remove(0));
+    }
+    let last = chunks.last_mut().unwrap();
+    last.renditions[0].frames -= 1;
+    let (index, frames) = (last.index, last.frames_in);
+    let mut refused = None;
+    for chunk in chunks {
+        refused = Stitch.process(chunk, &cx).await.err();
+    }
+    let cause = refused.expect("the last chunk completes the set").cause().clone();
+    assert_eq!(cause.code, "ledger_unbalanced");
+    assert!(cause.message.contains(&format!("chunk {index} of ")), "{}", cause.message);
+    assert!(cause.message.contains(&format!("{} frames of {frames}", frames - 1)), "{}", cause.message);
+    assert!(cx.conclusion().is_none() && doors.blobs.read(&schemas::manifest::key(job)).await.is_err());
+    let books = books(&doors, job).await;
+    assert!(!books.balanced && !books.findings.is_empty(), "whoever asks why can read it");
+}
+
+#[tokio::test]
 async fn whoever_stitches_again_finds_what_is_published_and_says_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("in.mkv");

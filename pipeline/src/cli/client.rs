@@ -67,6 +67,12 @@ impl Client {
         format!("{}{}", self.base, path.trim_start_matches('/'))
     }
 
+    /// The address of `link`, which an answer of the server has named. Links of a server that knows of its prefix have it already.
+    pub fn linked(&self, link: &str) -> String {
+        let prefix = self.base.path();
+        self.address(link.strip_prefix(prefix).unwrap_or(link))
+    }
+
     /// The server, for people.
     pub fn server(&self) -> String {
         let mut shown = self.base.clone();
@@ -195,6 +201,15 @@ mod tests {
         ] {
             assert_eq!(Client::new(server).unwrap().address("api/jobs"), address);
         }
+    }
+
+    #[test]
+    fn links_of_a_server_have_its_prefix_once() {
+        let plain = Client::new("http://host:1").unwrap();
+        assert_eq!(plain.linked("/api/stream/a/720p"), "http://host:1/api/stream/a/720p");
+        let behind = Client::new("http://host/video").unwrap();
+        assert_eq!(behind.linked("/video/api/stream/a/720p"), "http://host/video/api/stream/a/720p");
+        assert_eq!(behind.linked("/api/stream/a/720p"), "http://host/video/api/stream/a/720p", "it knows of no prefix");
     }
 
     #[test]

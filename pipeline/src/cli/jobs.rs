@@ -142,7 +142,7 @@ fn details(client: &Client, job: &Value, colours: bool) -> String {
         lines.push(("rendition", rendition_line(client, rendition)));
     }
     for (title, key) in [("hls", "hls"), ("dash", "dash")] {
-        lines.extend(of(key).map(|path| (title, client.address(&path))));
+        lines.extend(of(key).map(|path| (title, client.linked(&path))));
     }
     lines.extend(error_line(job).map(|line| ("error", line)));
     if state == "ready" {
@@ -182,7 +182,7 @@ fn rendition_line(client: &Client, rendition: &Value) -> String {
     let number = |key: &str| rendition[key].as_u64().unwrap_or_default();
     let shape = format!("{}x{}", number("width"), number("height"));
     let bytes = size::shown(number("bytes"));
-    format!("{:6} {shape:10} {bytes:8} {}", of("quality"), client.address(&of("url")))
+    format!("{:6} {shape:10} {bytes:8} {}", of("quality"), client.linked(&of("url")))
 }
 
 #[cfg(test)]

@@ -112,6 +112,9 @@ impl Board {
             let mut entries = self.entries();
             let entry = entries.entry(job).or_insert_with(|| Entry::new(job));
             entry.tally.resume(&finished);
+            // Whoever asks the board alone from now on is told as much.
+            events::merge(&mut entry.row, row.clone());
+            slim(&mut entry.row);
             entry.is_seeded = true;
         }
         let mut row = row;

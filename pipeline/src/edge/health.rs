@@ -32,6 +32,17 @@ impl Health {
         Self { log, catalog, blobs }
     }
 
+    /// What is said of doors that nobody has asked yet.
+    pub fn unknown() -> Self {
+        let unknown = || Some("not asked yet".to_owned());
+        Self { log: unknown(), catalog: unknown(), blobs: unknown() }
+    }
+
+    /// The same with what the blob store says now.
+    pub async fn with_blobs_of(self, doors: &Doors) -> Self {
+        Self { blobs: ask(doors.blobs.check()).await, ..self }
+    }
+
     /// Whether all doors are open.
     pub fn is_good(&self) -> bool {
         self.log.is_none() && self.catalog.is_none() && self.blobs.is_none()

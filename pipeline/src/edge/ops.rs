@@ -8,6 +8,7 @@ use connectors::Doors;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use warp::http::header::CONTENT_TYPE;
 use warp::http::{Method, Request, StatusCode};
@@ -46,18 +47,19 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 /// Serves the ops address until `shutdown`, and keeps asking the doors how they are.
 pub async fn serve(listener: TcpListener, ops: Ops, doors: Doors, shutdown: CancellationToken) {
     let ops = Arc::new(ops);
-    let asking = ask_doors(doors.clone(), shutdown.clone());
+    let (heard, known) = watch::channel(Health::unknown());
+    let asking = ask_doors(doors.clone(), heard, shutdown.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (ops, doors) = (Arc::clone(&ops), doors.clone());
-        async move { Ok::<_, Infallible>(answer(&ops, &doors, request.method(), request.uri().path()).await) }
+        let (ops, doors, known) = (Arc::clone(&ops), doors.clone(), known.clone());
+        async move { Ok::<_, Infallible>(answer(&ops, &doors, &known, request.method(), request.uri().path()).await) }
     });
     // Whoever reads metrics asks again soon enough.
     let limits = Limits { grace: Duration::from_secs(1), connections: 256, ..Limits::default() };
     tokio::join!(accept(listener, service, limits, shutdown), asking);
 }
 
-/// Says as metrics which doors answer, until `shutdown`.
-async fn ask_doors(doors: Doors, shutdown: CancellationToken) {
+/// Says as metrics and to `heard` which doors answer, until `shutdown`.
+async fn ask_doors(doors: Doors, heard: watch::Sender<Health>, shutdown: CancellationToken) {
     loop {
         let health = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -66,6 +68,7 @@ async fn ask_doors(doors: Doors, shutdown: CancellationToken) {
         for (door, trouble) in [("log", &health.log), ("catalog", &health.catalog), ("blobs", &health.blobs)] {
             metrics::door(door, trouble.is_none());
         }
+        heard.send_replace(health);
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(ASK_EVERY) => {}
@@ -73,7 +76,7 @@ async fn ask_doors(doors: Doors, shutdown: CancellationToken) {
     }
 }
 
-async fn answer(ops: &Ops, doors: &Doors, method: &Method, path: &str) -> Response {
+async fn answer(ops: &Ops, doors: &Doors, known: &watch::Receiver<Health>, method: &Method, path: &str) -> Response {
     if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
         return Problem::not_found("this address knows /metrics, /healthz and /readyz").response();
     }
@@ -95,12 +98,18 @@ async fn answer(ops: &Ops, doors: &Doors, method: &Method, path: &str) -> Respon
                 let said = format!("{hindrance}\n");
                 return fresh(warp::reply::with_status(said, StatusCode::SERVICE_UNAVAILABLE).into_response());
             }
-            let health = Health::of(doors).await;
-            let is_ready = match ops.needs {
-                Needs::Blobs => health.blobs.is_none(),
-                Needs::Everything => health.is_good(),
-            };
-            health.answer(is_ready)
+            match ops.needs {
+                Needs::Blobs => {
+                    // Doors that it can do without must not keep whoever shares out requests waiting.
+                    let health = known.borrow().clone();
+                    let health = health.with_blobs_of(doors).await;
+                    health.answer(health.blobs.is_none())
+                }
+                Needs::Everything => {
+                    let health = Health::of(doors).await;
+                    health.answer(health.is_good())
+                }
+            }
         }
     }
 }

@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use connectors::Log;
+use connectors::clock::SystemClock;
+use connectors::{Catalog, Doors, Log};
+use pipeline::edge::sweep::Sweeper;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use check::Doors;
 use dice::Dice;
 use engines::Engines;
 use faults::{Deck, NAMES};
@@ -49,6 +50,7 @@ mod proxy;
 mod relay;
 mod repeat;
 mod report;
+mod stops;
 mod uploads;
 
 /// A worker that says nothing for so long counts as gone.
@@ -56,6 +58,12 @@ const SESSION: Duration = Duration::from_secs(6);
 
 /// How long everything may take to come to rest when the faults are over.
 const SETTLE: Duration = Duration::from_secs(300);
+
+/// How long the catalog is away when it is killed: in a short run, and in a long one.
+const CATALOG_AWAY: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
+
+/// A run of so much is a long one.
+const LONG: Duration = Duration::from_secs(300);
 
 /// Videos under way at most: a machine that is slow, or busy with other things, shall be late and not buried.
 const UNDER_WAY: usize = 10;
@@ -86,6 +94,7 @@ struct House {
     /// Held while something that is there once has trouble, by its name.
     busy: BTreeMap<&'static str, Mutex<()>>,
     relay: Relay,
+    catalog_away: Duration,
     is_full: Arc<AtomicBool>,
     log: Arc<dyn Log>,
     copies: Arc<AtomicU64>,
@@ -103,7 +112,7 @@ struct House {
     /// Before the S3 server.
     _proxy: Proxy,
     /// What all of it lies in.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl House {
@@ -150,6 +159,7 @@ impl House {
             engines,
             busy: NAMES.map(|name| (name, Mutex::new(()))).into(),
             relay,
+            catalog_away: CATALOG_AWAY[usize::from(options.lasts >= LONG)],
             is_full,
             log,
             copies: Arc::default(),
@@ -163,7 +173,7 @@ impl House {
             turns: AtomicUsize::new(0),
             crashes: AtomicUsize::new(0),
             _proxy: proxy,
-            _folder: folder,
+            folder,
         };
         for process in house.edges.iter_mut().chain(&mut house.workers) {
             process.get_mut().start(|| true).await?;
@@ -257,8 +267,15 @@ pub async fn run(options: Options) -> Result<Report, String> {
     house.say("everything runs");
     let calm = house.calm().await?;
     house.say(&format!("an undisturbed video takes {:.1} s", calm.as_secs_f64()));
+    let stops = house.stops(house.folder.path(), &house.engines.blobs().await?).await?;
+    for (what, took) in &stops {
+        house.say(&format!(
+            "{what}: after {:.2} s nothing works on a film and nothing of it is left",
+            took.as_secs_f64()
+        ));
+    }
     let mut house = Arc::new(house);
-    let mut report = Report { seed: options.seed, calm, ..Report::default() };
+    let mut report = Report { seed: options.seed, calm, stops, ..Report::default() };
     let began = Instant::now();
     let over = began + options.lasts;
     let settled = over + SETTLE;
@@ -311,8 +328,12 @@ pub async fn run(options: Options) -> Result<Report, String> {
     house.revive().await?;
     report.problems.extend(house.dead());
     let log: Arc<dyn Log> = Arc::new(house.engines.log().await?);
-    let catalog = Box::new(house.engines.catalog().await?);
-    let doors = Doors { log, catalog, blobs: house.engines.blobs().await? };
+    let catalog: Arc<dyn Catalog> = Arc::new(house.engines.catalog().await?);
+    let doors = Doors { log, catalog, blobs: house.engines.blobs().await?, clock: Arc::new(SystemClock) };
+    report.problems.extend(check::rest(&*doors.log, settled).await.err());
+    // Nothing arrives any more, so what edges left half done when they died is dead.
+    let sweeper = Sweeper { owner: "the end".to_owned(), is_alone: true };
+    sweeper.sweep(&doors).await.map_err(|error| format!("sweep: {error:?}"))?;
     report.problems.extend(check::rest(&*doors.log, settled).await.err());
     house.say("everything is at rest");
     let (problems, counted) = house.check(&doors, settled + SETTLE).await?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use connectors::log::{From, Record, Tailed};
-use connectors::{Blobs, Catalog, Log};
+use connectors::{Catalog, Doors, Log};
 use pipeline::edge::events;
 use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, Outcome, RenditionStitched, SourceProbed, UploadReceived};
 use schemas::job::{JobEvent, JobRow};
@@ -27,16 +27,6 @@ const OWN: [&str; 4] = ["source", "manifest.json", "manifest.live.json", "ledger
 
 /// How long one look may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The doors, looked at from outside.
-pub struct Doors {
-    /// The log.
-    pub log: std::sync::Arc<dyn Log>,
-    /// The catalog.
-    pub catalog: Box<dyn Catalog>,
-    /// The blobs.
-    pub blobs: Blobs,
-}
 
 /// Groups with the topics that they read.
 fn groups() -> Vec<(String, Vec<&'static str>)> {
@@ -152,18 +142,10 @@ impl House {
 
     /// Every blob belongs to a job that wants it.
     async fn left_over(&self, records: &[Record], doors: &Doors) -> Result<Vec<String>, String> {
-        let mut intended = BTreeSet::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = doors.catalog.uploads(after.as_deref(), 200).await.map_err(|error| error.to_string())?;
-            intended.extend(page.items.iter().map(|intent| intent.job));
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
+        let open = doors.catalog.uploads(None, 200).await.map_err(|error| error.to_string())?;
+        let mut problems: Vec<String> =
+            open.items.iter().map(|intent| format!("the upload of {} never ended", intent.job)).collect();
         let rows = fold(records);
-        let mut problems = Vec::new();
         let mut named: BTreeMap<JobId, BTreeSet<String>> = BTreeMap::new();
         for blob in doors.blobs.list("jobs/").await.map_err(|error| error.to_string())? {
             let mut parts = blob.key.splitn(3, '/').skip(1);
@@ -172,10 +154,7 @@ impl House {
                 continue;
             };
             let Some(row) = rows.get(&job) else {
-                // An edge died over it; the sweeper comes when it is sure of that.
-                if !intended.contains(&job) {
-                    problems.push(format!("blob {} belongs to no job", blob.key));
-                }
+                problems.push(format!("blob {} belongs to no job", blob.key));
                 continue;
             };
             if row.deleted || row.ended.as_ref().is_some_and(|end| end.event.outcome == Outcome::Cancelled) {

@@ -123,7 +123,7 @@ impl House {
                 let quiet = self.busy["events"].try_lock();
                 quiet.is_ok() && self.kill_engine("kafka", strike.lasts).await?
             }
-            Fault::KillCassandra => self.kill_engine("cassandra", strike.lasts).await?,
+            Fault::KillCassandra => self.kill_engine("cassandra", self.catalog_away + strike.lasts).await?,
             Fault::KillS3 => self.kill_engine("seaweedfs", strike.lasts).await?,
             Fault::Cut => self.cut().await,
             Fault::Repeat => self.repeat().await,

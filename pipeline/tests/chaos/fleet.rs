@@ -73,6 +73,11 @@ impl Process {
         }
     }
 
+    /// The number of the process, and of its group.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
     /// Its log, of all its lives.
     pub fn log(&self) -> PathBuf {
         self.folder.join(format!("{}.log", self.name))

@@ -41,6 +41,8 @@ pub struct Report {
     pub crashes: usize,
     /// From offering a video to its being ready while nothing goes wrong.
     pub calm: Duration,
+    /// From wanting a job cancelled or deleted to the end of all work on it and of its last byte.
+    pub stops: Vec<(&'static str, Duration)>,
 }
 
 impl Report {
@@ -96,6 +98,9 @@ impl fmt::Display for Report {
             "recovery: from the fault to the first video that was offered after it and is ready; {:.1} s without a fault",
             self.calm.as_secs_f64()
         )?;
+        for (what, took) in &self.stops {
+            writeln!(f, "{what}: {:.2} s to the end of all work and the last byte", took.as_secs_f64())?;
+        }
         let (accepted, refusals) = (
             self.offers.iter().filter(|offer| offer.job.is_some()).count(),
             self.offers.iter().map(|offer| u64::from(offer.refusals)).sum::<u64>(),

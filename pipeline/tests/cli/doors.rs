@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use connectors::blobs::s3::{Keys, Settings, make_bucket};
 use serde_json::Value;
 
+use super::server::{Reply, Server};
 use super::{assert_exit, stderr, stdout, streamforge, up::up};
 
 /// An address where nobody listens.
@@ -159,6 +160,33 @@ fn a_bucket_that_cannot_be_used_is_told_by_every_command() {
     assert_exit(&output, 0);
     assert_eq!(findings(&output)("blobs").0, "ok");
     assert_eq!(std::fs::read_dir(fresh.path()).unwrap().count(), 0, "the doctor leaves nothing behind");
+}
+
+/// Small S3 servers have no regions, so one that answers as the large one does.
+#[test]
+fn a_bucket_of_another_region_is_told_with_its_region() {
+    let server = Server::start(|_| {
+        Reply::xml(
+            400,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AuthorizationHeaderMalformed</Code><Message>The \
+             authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-central-1'</Message>\
+             <Region>eu-central-1</Region></Error>",
+        )
+    });
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["up", "doctor"] {
+        let mut command = streamforge(&folder, &role(&[name], &["--blobs", "s3://videos", "--data", "data"]));
+        command
+            .env("AWS_ENDPOINT_URL", server.url())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "somebody")
+            .env("AWS_SECRET_ACCESS_KEY", "hunter2");
+        let output = command.output().unwrap();
+        assert_exit(&output, 1);
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(said.contains("eu-central-1") && said.contains("AWS_REGION=eu-central-1"), "{name}: {said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
 }
 
 #[test]

@@ -50,6 +50,11 @@ impl Reply {
         Self { status: 200, kind: "text/html", body: body.to_owned() }
     }
 
+    /// What an S3 server says when it refuses.
+    pub fn xml(status: u16, body: &str) -> Self {
+        Self { status, kind: "application/xml", body: body.to_owned() }
+    }
+
     /// Nothing but a status.
     pub fn empty(status: u16) -> Self {
         Self { status, kind: "text/plain", body: String::new() }

@@ -113,7 +113,7 @@ async fn one_job_lives_through_kill_after_kill() {
     let mut bench = Bench::start().await;
     let mut dice = crate::Dice::new(21);
     let id = bench.upload().await;
-    // One less than the crashes after which work is given up.
+    // Far from the number of crashes after which work is given up.
     for _ in 0..7 {
         let moment = Duration::from_millis(dice.below(bench.usual.as_millis() as u64 / 2));
         bench.kill(&id, moment).await;

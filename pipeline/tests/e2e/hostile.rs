@@ -29,7 +29,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn collected_samples_play_or_are_refused_with_a_reason() {
     let Some(samples) = samples() else {
-        println!("skipped: no folder of samples (name it in STREAMFORGE_SAMPLES)");
+        println!("not run here: collected samples need their folder; STREAMFORGE_SAMPLES=<folder>");
         return;
     };
     let _turn = crate::turn().await;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use connectors::Doors;
 use pipeline::edge::Settings;
 use pipeline::edge::ops::{Needs, Ops, serve};
 use tokio::io::AsyncWriteExt;
@@ -10,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::house::{House, doors, eventually, read_all, send, video_bytes};
+use crate::switch::{Is, Switch};
 
 #[tokio::test]
 async fn a_running_upload_may_end_after_the_shutdown_but_not_for_ever() {
@@ -82,6 +84,31 @@ async fn the_ops_address_tells_metrics_and_readiness() {
     draining.cancel();
     assert_eq!(get("/readyz").await.unwrap().status(), 503);
     assert_eq!(get("/healthz").await.unwrap().status(), 200);
+    shutdown.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_edge_is_ready_at_once_although_a_door_that_it_can_do_without_is_silent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/readyz", listener.local_addr().unwrap());
+    let healthy = doors().await;
+    let switch = Switch::before(Arc::clone(&healthy.catalog));
+    switch.set(Is::Silent);
+    let shutdown = CancellationToken::new();
+    let (metrics, hindrance) = (Box::new(String::new), Box::new(|| None));
+    let ops = Ops { metrics, needs: Needs::Blobs, hindrance, draining: CancellationToken::new() };
+    let serving = tokio::spawn(serve(listener, ops, Doors { catalog: switch, ..healthy }, shutdown.clone()));
+    // Whoever shares out requests waits two seconds, which is what a silent door is given.
+    let asked = Instant::now();
+    let answer = reqwest::get(&url).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    eventually("it says which door is silent", || async {
+        let told: serde_json::Value = serde_json::from_str(&reqwest::get(&url).await.ok()?.text().await.ok()?).ok()?;
+        (told["doors"]["catalog"] == "does not answer" && told["doors"]["log"] == "ok").then_some(())
+    })
+    .await;
     shutdown.cancel();
     serving.await.unwrap();
 }

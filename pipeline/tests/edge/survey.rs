@@ -11,7 +11,7 @@ use pipeline::edge::survey;
 use pipeline::metrics::Unfinished;
 use schemas::JobId;
 use schemas::event::{JobEnded, Outcome, UploadReceived};
-use schemas::job::{JobEvent, JobRow};
+use schemas::job::{JobEvent, JobRow, State};
 
 use crate::house::doors;
 use crate::video::{probed, received};
@@ -62,4 +62,16 @@ async fn unfinished_jobs_and_workers_are_told_apart() {
     assert_eq!(found.received, Unfinished { jobs: 1, oldest: age(40), silence: age(40) });
     assert_eq!(found.processing, Unfinished { jobs: 2, oldest: age(7_200), silence: age(900) });
     assert_eq!((found.alive, found.silent), (2, 1), "whoever fell silent long ago is history");
+}
+
+#[tokio::test]
+async fn a_board_that_was_asked_for_a_job_knows_it_by_itself_from_then_on() {
+    let doors = doors().await;
+    let known = job(&doors, 1, 7_200, |job, row| row.apply(JobEvent::Probed(Box::new(probed(job))), Some(0))).await;
+    // Nothing was heard on the log: this edge has just been started.
+    let board = Board::new(doors.clone());
+    let (row, _) = board.look(known).await.unwrap().unwrap();
+    let (alone, _) = board.peek(known).unwrap();
+    assert_eq!((alone.state(), alone.received.is_some()), (State::Processing, true));
+    assert_eq!((row.state(), row.received), (State::Processing, alone.received));
 }

@@ -243,6 +243,40 @@ mod tests {
     }
 
     #[test]
+    fn frames_out_are_frames_in_for_each_chunk_and_each_rendition() {
+        let mut chunks = job(0, 10_000);
+        let part = &mut chunks[1].renditions[0];
+        (part.frames, part.fragments[0].samples) = (124, 124);
+        assert_eq!(
+            findings(&chunks),
+            ["360p has 249 frames where 250 were decoded", "chunk 1 of 360p has 124 frames of 125"]
+        );
+        // One too many elsewhere makes the sum right and the chunks no better.
+        let part = &mut chunks[2].renditions[0];
+        (part.frames, part.fragments[0].samples) = (126, 126);
+        assert_eq!(
+            findings(&chunks),
+            ["chunk 1 of 360p has 124 frames of 125", "chunk 2 of 360p has 126 frames of 125"]
+        );
+    }
+
+    #[test]
+    fn what_a_player_is_told_of_a_chunk_is_what_it_holds() {
+        let mut chunks = job(0, 10_000);
+        chunks[2].renditions[0].fragments[0].samples = 124;
+        assert_eq!(findings(&chunks), ["chunk 2 of 360p lists 124 samples for 125 frames"]);
+    }
+
+    #[test]
+    fn chunks_do_not_overlap_even_where_the_source_is_damaged() {
+        let mut chunks = job(0, 10_000);
+        chunks[1].renditions[0].last_pts = 5000;
+        assert_eq!(findings(&chunks), ["chunk 1 of 360p overlaps the next one"]);
+        chunks[1].damaged = 1;
+        assert_eq!(findings(&chunks), ["chunk 1 of 360p overlaps the next one"]);
+    }
+
+    #[test]
     fn damage_excuses_the_ends_only_where_it_may_have_moved_them() {
         for (damaged, is_excused) in [(0, true), (1, false), (2, true)] {
             let mut chunks = job(0, 9000);
