@@ -230,7 +230,7 @@ async fn plays(api: &Api, id: &str, drawn: &Drawn, row: &mut Row) -> Result<(), 
     for (variant, shown) in master.variants.iter().zip(&all.videos) {
         let quality = quality_of(variant);
         let mut found = check::pictures(source.pictures(), shown, origin, allow);
-        found.extend(check::sound(source, &all, shown));
+        found.extend(check::sound(source, &all, shown, allow));
         row.problems.extend(found.into_iter().map(|problem| format!("{quality} by master playlist: {problem}")));
 
         let alone = measure(&api.url(&variant.path), 1, false).await?;
@@ -240,7 +240,7 @@ async fn plays(api: &Api, id: &str, drawn: &Drawn, row: &mut Row) -> Result<(), 
         let url = api.url(&playback::progressive_path(id, &quality));
         let whole = measure(&url, 1, has_sound).await?;
         let mut found = check::pictures(source.pictures(), whole.pictures(), origin, allow);
-        found.extend(check::sound(source, &whole, whole.pictures()));
+        found.extend(check::sound(source, &whole, whole.pictures(), allow));
         found.extend(file_problems(&url, check::duration(source, drawn.kind.hold), frame).await?);
         row.problems.extend(found.into_iter().map(|problem| format!("{quality} progressive: {problem}")));
 

@@ -282,6 +282,10 @@ pub fn all() -> Vec<Kind> {
             .seconds(6.0)
             .then(Then::Patch(|file| patch::damage(file)))
             .damaged(),
+        Kind::new("mp4-damaged-sound", "clip.mp4", "-c:v libx264 -preset veryfast -g 25 -pix_fmt yuv420p -c:a aac")
+            .seconds(6.0)
+            .then(Then::Patch(|file| patch::damage(file)))
+            .damaged(),
         Kind::new("mkv-no-first-keyframe", "clip.mkv", "-c:v libx264 -preset veryfast -g 25 -pix_fmt yuv420p -c:a aac")
             .then(Then::Copy("", "-bsf:v noise=drop='lt(n,1)'"))
             // What comes before the first keyframe is shown as far as it can be decoded: sound is there already.

@@ -9,7 +9,7 @@ use crate::measure::{Measured, measure};
 /// Problems of `shown` against `source`, all of them in one text.
 fn compare(source: &Measured, shown: &Measured) -> String {
     let mut problems = check::pictures(source.pictures(), shown.pictures(), source.origin(), Allow::default());
-    problems.extend(check::sound(source, shown, shown.pictures()));
+    problems.extend(check::sound(source, shown, shown.pictures(), Allow::default()));
     problems.join("; ")
 }
 
