@@ -1,9 +1,9 @@
 //! Copies of blobs on this machine, for programs that want an open file.
 //!
 //! A copy is named by its key and the SHA-256 and the size that were claimed, and it gets that name only when its bytes are just
-//! that. So it serves all slots and processes of the machine, and whoever knows the key can remove it. A lock that everybody shares who has the file open says
-//! that it is in use; whoever makes room leaves those alone. The kernel drops locks with their owners: a crash leaves nothing
-//! that somebody would have to know about.
+//! that. So it serves all slots and processes of the machine, and whoever knows the key can remove it. A lock that everybody
+//! shares who has the file open says that it is in use; whoever makes room leaves those alone. The kernel drops locks with
+//! their owners: a crash leaves nothing that somebody would have to know about.
 //!
 //! A copy need not outlive its machine's running, so nothing waits for the disk: the name ends with the boot it was made in, and what
 //! is of another boot may lack bytes and is removed.

@@ -35,10 +35,17 @@ async fn remove(shared: &Shared, job: JobId, gone: Gone) -> Result<u64, String> 
             Some(Outcome::Ready) | None => return Ok(0),
         }
     }
-    blobs.forget(&manifest::source_key(job)).await.map_err(|error| chain(&error))?;
+    forget(shared, job).await;
     let removed = match is_failed {
         true => blobs.delete_prefix_but(&prefix, &ledger::kept_of_failed(job)).await,
         false => blobs.delete_prefix(&prefix).await,
     };
     removed.map_err(|error| chain(&error))
+}
+
+/// Removes what this machine has of the upload; what lies in the store has nothing to do with it.
+pub(super) async fn forget(shared: &Shared, job: JobId) {
+    if let Err(error) = shared.doors.blobs.forget(&manifest::source_key(job)).await {
+        tracing::warn!(%job, error = chain(&error), "the copy of its upload stays until there is need for its room");
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use connectors::log::{self, Reader, Record, Tailed};
 use schemas::event::{CancelRequested, JobDeleted, JobEnded, Outcome};
-use schemas::{Event, JobId, manifest, wire};
+use schemas::{Event, JobId, wire};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::door::{chain, insist};
 use super::jobs::Gone;
 use super::task::{Assignment, Stops, Why};
-use super::{Shared, ending};
+use super::{Shared, ending, sweep_up};
 use crate::metrics;
 
 const TOPICS: [&str; 3] = [CancelRequested::TOPIC, JobDeleted::TOPIC, JobEnded::TOPIC];
@@ -139,27 +139,20 @@ async fn carry_out(shared: &Shared, stops: &Stops, wish: Wish, live: bool) -> Re
         Wish::Cancel(CancelRequested { job, at }) => {
             let holds = ending::decide(shared, stops, job, &ending::cancelled(at)).await?;
             if holds.outcome == Outcome::Cancelled {
-                forget(shared, job).await;
-            }
-            if holds.outcome == Outcome::Cancelled && (live || !is_said(shared, stops, job).await?) {
-                ending::publish(shared, stops, job, holds).await?;
+                sweep_up::forget(shared, job).await;
+                if live || !is_said(shared, stops, job).await? {
+                    ending::publish(shared, stops, job, holds).await?;
+                }
             }
         }
         // Decided as well, so that no worker starts on it before the row is gone; nobody is left to be told.
         Wish::Delete(JobDeleted { job, at }) => {
             ending::decide(shared, stops, job, &ending::cancelled(at)).await?;
-            forget(shared, job).await;
+            sweep_up::forget(shared, job).await;
         }
         Wish::Failed(_) => {}
     }
     Ok(())
-}
-
-/// Removes what this machine has of the upload. The bytes in the store are the business of whoever took the wish.
-async fn forget(shared: &Shared, job: JobId) {
-    if let Err(error) = shared.doors.blobs.forget(&manifest::source_key(job)).await {
-        tracing::warn!(%job, error = chain(&error), "the copy of its upload stays until there is need for its room");
-    }
 }
 
 /// Whether the job's row knows an end already.
