@@ -5,33 +5,21 @@ use std::time::{Duration, Instant};
 
 use connectors::Blobs;
 use serde_json::Value;
-use tokio::process::Command;
 use tokio::time::sleep;
 
 use super::House;
+use super::uploads::draw;
 
 /// Longest time for anything here; what is normal stands in the report.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long nothing may happen until that counts as the end.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// A film that keeps every worker busy for a while.
-async fn film(folder: &Path) -> Result<Vec<u8>, String> {
-    let file = folder.join("film.mp4");
-    let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=24:duration=90"]);
-    command.args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "48", "-pix_fmt", "yuv420p"]).arg(&file);
-    let made = command.status().await.map_err(|error| format!("run ffmpeg: {error}"))?;
-    if !made.success() {
-        return Err("ffmpeg does not draw the film".to_owned());
-    }
-    std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))
-}
-
 impl House {
     /// Takes both in turn, asked of another edge than the one that got the film; answers how long each took.
     pub async fn stops(&self, folder: &Path, blobs: &Blobs) -> Result<Vec<(&'static str, Duration)>, String> {
-        let film = film(folder).await?;
+        // Long enough that every worker is busy for a while.
+        let film = draw(&folder.join("film.mp4"), "1280x720", 24, 90, false).await?;
         let mut took = Vec::new();
         for what in ["cancel", "delete"] {
             let job = self.started(film.clone()).await?;

@@ -47,6 +47,22 @@ pub struct Offer {
     pub is_deleted: bool,
 }
 
+/// Draws a video of `seconds` into `file`, with a keyframe every 25 pictures; answers its bytes.
+pub async fn draw(file: &Path, size: &str, rate: u64, seconds: u64, sound: bool) -> Result<Vec<u8>, String> {
+    let mut command = Command::new("ffmpeg");
+    let picture = format!("testsrc2=size={size}:rate={rate}:duration={seconds}");
+    command.args(["-v", "error", "-y", "-f", "lavfi", "-i", &picture]);
+    if sound {
+        command.args(["-f", "lavfi", "-i", &format!("sine=f=440:d={seconds}"), "-c:a", "aac"]);
+    }
+    command.args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"]).arg(file);
+    let made = command.status().await.map_err(|error| format!("run ffmpeg: {error}"))?;
+    if !made.success() {
+        return Err(format!("ffmpeg does not draw {}", file.display()));
+    }
+    std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
 /// Draws the clips into `folder`.
 pub async fn clips(folder: &Path) -> Result<Vec<Clip>, String> {
     let mut clips = Vec::new();
@@ -55,19 +71,7 @@ pub async fn clips(folder: &Path) -> Result<Vec<Clip>, String> {
         ("two.mp4", "640x360", 24, 10, false),
         ("three.mp4", "160x90", 30, 4, true),
     ] {
-        let file = folder.join(name);
-        let mut command = Command::new("ffmpeg");
-        let picture = format!("testsrc2=size={size}:rate={rate}:duration={seconds}");
-        command.args(["-v", "error", "-y", "-f", "lavfi", "-i", &picture]);
-        if sound {
-            command.args(["-f", "lavfi", "-i", &format!("sine=f=440:d={seconds}"), "-c:a", "aac"]);
-        }
-        command.args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"]).arg(&file);
-        let made = command.status().await.map_err(|error| format!("run ffmpeg: {error}"))?;
-        let bytes = std::fs::read(&file).map_err(|error| format!("{name}: {error}"))?;
-        if !made.success() {
-            return Err(format!("ffmpeg does not draw {name}"));
-        }
+        let bytes = draw(&folder.join(name), size, rate, seconds, sound).await?;
         clips.push(Clip { name, bytes, frames: rate * seconds, is_good: true, calm: BTreeMap::new() });
     }
     // Its index lies at its end and is lost.
