@@ -132,9 +132,17 @@ async fn any_edge_answers_for_any_job_progress_included() {
     assert_eq!(here.headers()["etag"], there.headers()["etag"]);
     assert_eq!(here.bytes().await.unwrap(), there.bytes().await.unwrap());
     let listed = other.json("/api/workers").await;
-    let workers_told = listed["workers"].as_array().unwrap().iter();
-    let alive: std::collections::BTreeSet<&str> = workers_told.filter_map(|worker| worker["id"].as_str()).collect();
-    assert_eq!(alive, ["w1", "w2"].into(), "whichever said something first");
+    let of = |worker: &'_ Value, key: &str| worker[key].as_str().unwrap().to_owned();
+    let alive: Vec<(String, String)> = listed["workers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|worker| (of(worker, "started_at"), of(worker, "id")))
+        .collect();
+    assert!(alive.is_sorted(), "whoever started first is first: {alive:?}");
+    let mut names: Vec<&str> = alive.iter().map(|(_, id)| id.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["w1", "w2"]);
     for worker in workers {
         worker.stop().await;
     }
