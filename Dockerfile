@@ -5,11 +5,13 @@ FROM rust:1.95.0-slim-bookworm AS builder
 WORKDIR /src
 # The script knows what a build needs. With nothing but it copied, the layer is built again only when the needs change.
 COPY dev ./
+COPY pipeline/libtorch ./pipeline/libtorch
 RUN ./dev needs && rm -rf /var/lib/apt/lists/*
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    ./dev build && install -D target/release/streamforge /out/streamforge
+    ./dev build && install -D target/release/streamforge /out/bin/streamforge \
+    && install -D -t /out/lib/streamforge .dev/libtorch/lib/*
 
 FROM debian:bookworm-slim
 RUN apt-get update \
@@ -18,7 +20,8 @@ RUN apt-get update \
         libswscale6 libzstd1 tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /var/lib/streamforge --create-home --shell /usr/sbin/nologin streamforge
-COPY --from=builder /out/streamforge /usr/local/bin/streamforge
+# The program, and the libtorch that it looks for beside itself.
+COPY --from=builder /out /usr/local
 COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/streamforge/
 
 USER 10001:10001

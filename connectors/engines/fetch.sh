@@ -1,11 +1,10 @@
 # shellcheck shell=bash
 # Brings the engines to this machine: pinned versions, each file checked against the sums beside this script.
-# Part of `dev`, which brings `say`, `stop`, `has` and `need`.
+# Part of `dev`, which brings `say`, `stop`, `has`, `need`, `fetch_list` and `pypi_files`.
 
 engines_source=connectors/engines
 engines_cache=${STREAMFORGE_ENGINES_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/streamforge/engines}
 maven=${STREAMFORGE_MAVEN:-https://repo1.maven.org/maven2}
-pypi_files=${STREAMFORGE_PYPI_FILES:-https://files.pythonhosted.org/packages}
 
 kafka_home=$engines_cache/kafka-4.4.0
 cassandra_home=$engines_cache/cassandra-5.0.9
@@ -43,28 +42,6 @@ find_java() {
         fi
     done
     return 1
-}
-
-# Fetches what a list of sums names from below a URL into a folder, all of it or nothing: folder, list, URL.
-fetch_list() {
-    local home=$1 list=$2 url=$3 part=$1.part sum path
-    [ ! -d "$home" ] || return 0
-    say "fetching $(basename "$home") from $url"
-    rm -rf "$part"
-    mkdir -p "$part"
-    while read -r sum path; do
-        printf 'url = "%s/%s"\noutput = "%s/%s"\n' "$url" "$path" "$part" "${path##*/}"
-    done <"$list" >"$part/urls"
-    curl --fail --no-progress-meter --location --retry 5 --retry-all-errors --connect-timeout 20 --parallel \
-        --parallel-max 8 --config "$part/urls" || stop "cannot fetch $(basename "$home")" "look at the network, then run it again"
-    rm "$part/urls"
-    while read -r sum path; do
-        printf '%s  %s\n' "$sum" "${path##*/}"
-    done <"$list" >"$part/sums"
-    (cd "$part" && sha256sum --check --quiet --strict sums >&2) ||
-        stop "$(basename "$home"): what came is not what $list names" "run it again; if it stays, do not use what came"
-    rm "$part/sums"
-    mv "$part" "$home"
 }
 
 fetch_kafka() { fetch_list "$kafka_home" "$engines_source/kafka/jars.sha256" "$maven"; }

@@ -4,7 +4,7 @@
 //! - [`cli`], [`config`]: the command line and the settings
 //! - [`topology`]: THE list of stages; [`runner`]: delivery; [`edge`]: HTTP
 //! - [`stages`]: one file per stage
-//! - [`stage`]: what a stage is; [`media`]: decoding and encoding; [`metrics`]: every metric's name; [`header`]: what
+//! - [`stage`]: what a stage is; [`media`]: decoding and encoding; [`ml`]: models; [`metrics`]: every metric's name; [`header`]: what
 //!   headers of records say
 
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod config;
 pub mod edge;
 pub mod header;
 pub mod media;
+pub mod ml;
 pub mod metrics;
 pub mod runner;
 pub mod stage;

@@ -16,6 +16,7 @@ use super::failure::{Exit, Failure};
 use super::{roles, show};
 use crate::config::{Config, size};
 use crate::media::library;
+use crate::ml;
 use crate::stage::chain;
 
 mod topics;
@@ -378,7 +379,13 @@ fn libraries() -> Vec<Finding> {
         let found = format!("{} lack {}", versions.join(", "), lacking.join(", "));
         Finding::fail("libraries", found, "install FFmpeg 5.1 or later built with libx264 and zimg, as Debian has it")
     };
-    vec![Finding::ok("streamforge", env!("CARGO_PKG_VERSION")), media]
+    vec![Finding::ok("streamforge", env!("CARGO_PKG_VERSION")), media, models()]
+}
+
+/// What models compute on. A build without is a choice, not a fault.
+fn models() -> Finding {
+    let without = "none: this build has no libtorch, so there are no captions (`./dev build` makes one that has)";
+    Finding::ok("models", ml::runs_on().unwrap_or_else(|| without.to_owned()))
 }
 
 #[cfg(test)]
@@ -421,6 +428,13 @@ mod tests {
         assert_eq!(bad.len(), 1);
         assert!(bad[0].found.contains("disk full"), "{bad:?}");
         assert_eq!(door_findings(&json!({ "log": { "status": "ok" } }), "it says")[0].health, Health::Ok);
+    }
+
+    #[test]
+    fn what_models_run_on_is_told() {
+        let finding = models();
+        let wanted = if cfg!(feature = "ml") { "libtorch 2.13.0, " } else { "none: " };
+        assert!(finding.health == Health::Ok && finding.found.starts_with(wanted), "{finding:?}");
     }
 
     #[test]

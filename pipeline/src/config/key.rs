@@ -46,8 +46,15 @@ pub const KEYS: [Key; 15] = [
     key("log_format", "auto", "log lines: `text`, `json`, or `auto`, which is text on a terminal"),
 ];
 
-/// Variables with the prefix of settings that say something else.
-const OTHER_VARIABLES: [&str; 3] = ["STREAMFORGE_SERVER", "STREAMFORGE_BINARY", super::FILE_VARIABLE];
+/// Variables with the prefix of settings that say something else, some of them to the script that builds.
+const OTHER_VARIABLES: [&str; 6] = [
+    "STREAMFORGE_SERVER",
+    "STREAMFORGE_BINARY",
+    "STREAMFORGE_ML",
+    "STREAMFORGE_LIBTORCH_CACHE",
+    "STREAMFORGE_PYPI_FILES",
+    super::FILE_VARIABLE,
+];
 
 /// Beginnings of variables that are for the tests and for the script that runs engines.
 const OTHER_PREFIXES: [&str; 2] = ["STREAMFORGE_TEST_", "STREAMFORGE_ENGINES"];

@@ -1,0 +1,76 @@
+//! Models: networks of our own that are computed on libtorch.
+//!
+//! libtorch is big, so what names it is behind the cargo feature `ml`; without the feature [`runs_on`] says that there is
+//! none. What does not need tensors, such as how tokens are chosen, is always here.
+//!
+//! # Layout
+//! - [`whisper`]: speech to text
+//! - [`thread`]: one operating system's thread a model, requests in batches
+//! - `weights`: parameters by name, out of a file; `layers`: what networks are made of
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[cfg(feature = "ml")]
+pub mod layers;
+pub mod thread;
+#[cfg(feature = "ml")]
+pub mod weights;
+pub mod whisper;
+
+/// Why a model cannot be used, or did not answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the model cannot be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: Arc<std::io::Error>,
+    },
+    /// A file of the model is not what it should be.
+    #[error("{0}")]
+    Unfit(String),
+    /// The audio cannot be listened to.
+    #[error("{0}")]
+    Audio(String),
+    /// libtorch refused.
+    #[error("compute on libtorch: {0}")]
+    Compute(String),
+    /// The model's thread ended before it answered.
+    #[error("the thread of the model ended without an answer")]
+    Gone,
+}
+
+impl Error {
+    /// `path` cannot be read because of `source`.
+    pub fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::Read { path: path.to_path_buf(), source: Arc::new(source) }
+    }
+}
+
+#[cfg(feature = "ml")]
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        // What follows the first line are the addresses of its stack.
+        Self::Compute(error.to_string().lines().next().unwrap_or_default().to_owned())
+    }
+}
+
+/// What models compute on, such as `libtorch 2.13.0, processor, 2 threads`; nothing when this build has no libtorch.
+#[cfg(feature = "ml")]
+pub fn runs_on() -> Option<String> {
+    let device = if tch::Cuda::is_available() { "graphics card" } else { "processor" };
+    Some(format!("libtorch {LIBTORCH}, {device}, {} threads", tch::get_num_threads()))
+}
+
+/// The version that `tch` insists on.
+#[cfg(feature = "ml")]
+const LIBTORCH: &str = "2.13.0";
+
+/// What models compute on: nothing, this build has no libtorch.
+#[cfg(not(feature = "ml"))]
+pub fn runs_on() -> Option<String> {
+    None
+}
