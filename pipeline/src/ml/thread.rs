@@ -151,7 +151,7 @@ impl<M: Model> Thread<M> {
                             drop(to.send(answer));
                         }
                         model = Some(loaded);
-                        drop(well.send(()));
+                        let _ = well.send(());
                     }
                     // Without the sign the thread is given up, so that the next request tries to load again.
                     Err(error) => answers.into_iter().for_each(|to| drop(to.send(Err(error.clone())))),

@@ -29,13 +29,20 @@ pub fn weight(name: &str, shape: &[usize], end: usize, zero: usize) -> Vec<f32> 
         return made.map(|x| (0.1 * x) as f32).collect();
     }
     if name.ends_with("embed_tokens.weight") {
-        let factor = |row: usize| if row == end { 2.5 } else if row >= zero { 1.25 } else { 1.0 };
+        let factor = |row: usize| if row == end { 2.5 } else if row >= zero { 1.2 } else { 1.0 };
         return made.enumerate().map(|(at, x)| (x * factor(at / shape[1])) as f32).collect();
     }
     if name.ends_with("embed_positions.weight") {
-        return made.map(|x| (0.5 * x) as f32).collect();
+        return made.map(|x| (4.0 * x) as f32).collect();
     }
-    let sharpness = if name.contains(".q_proj.") || name.contains(".k_proj.") { 1.7 } else { 1.0 };
+    let is_one_of = |parts: [&str; 2]| parts.iter().any(|part| name.contains(part));
+    let sharpness = if is_one_of([".q_proj.", ".k_proj."]) {
+        1.7
+    } else if name.contains("decoder") && is_one_of([".out_proj.", ".fc2."]) {
+        3.0
+    } else {
+        1.0
+    };
     let scale = sharpness * (3.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
     made.map(|x| (x * scale) as f32).collect()
 }

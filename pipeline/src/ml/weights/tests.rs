@@ -24,7 +24,7 @@ fn what_fits_is_read_in_the_wanted_kind() {
     let mut weights = open(&file(folder.path(), &[("a", &[2, 3]), ("b", &[4])])).unwrap();
     let a = weights.take("a", &[2, 3]).unwrap();
     assert_eq!((a.size(), a.kind()), (vec![2, 3], Kind::Float));
-    weights.take("b", &[4]).unwrap();
+    let _ = weights.take("b", &[4]).unwrap();
     weights.finish().unwrap();
 }
 
@@ -32,9 +32,9 @@ fn what_fits_is_read_in_the_wanted_kind() {
 fn everything_that_does_not_fit_is_named_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let mut weights = open(&file(folder.path(), &[("a", &[2, 3]), ("spare", &[4]), ("z", &[1])])).unwrap();
-    weights.take("a", &[3, 2]).unwrap();
-    weights.take("absent", &[4]).unwrap();
-    weights.take("gone", &[4]).unwrap();
+    let _ = weights.take("a", &[3, 2]).unwrap();
+    let _ = weights.take("absent", &[4]).unwrap();
+    let _ = weights.take("gone", &[4]).unwrap();
     let said = weights.finish().unwrap_err().to_string();
     let wanted = "does not fit its config.json: it lacks absent, gone; of another shape are a ([2, 3] instead of [3, 2]); \
                   no use is known for spare, z";

@@ -136,14 +136,15 @@ def tensors(model, name, mel, tokens):
     for side, blocks in [("encoder", model.encoder.blocks), ("decoder", model.decoder.blocks)]:
         for layer, block in enumerate(blocks):
             hooks.append(block.register_forward_hook(tell(f"{side} layer {layer}")))
-    stem = {}
-    hooks.append(model.encoder.blocks[0].register_forward_pre_hook(lambda _m, x: stem.setdefault("encoder stem", sampled(x[0]))))
-    hooks.append(model.decoder.blocks[0].register_forward_pre_hook(lambda _m, x: stem.setdefault("decoder embedding", sampled(x[0]))))
+    def tell_input(key):
+        return lambda _module, inputs: told.__setitem__(key, sampled(inputs[0]))
+
+    hooks.append(model.encoder.blocks[0].register_forward_pre_hook(tell_input("encoder stem")))
+    hooks.append(model.decoder.blocks[0].register_forward_pre_hook(tell_input("decoder embedding")))
     audio = model.encoder(mel[None])
     logits = model.decoder(tokens, audio)
     for hook in hooks:
         hook.remove()
-    told.update(stem)
     told["encoder"] = sampled(audio)
     told["logits"] = sampled(logits)
     return told, audio, logits
@@ -161,7 +162,10 @@ def decoded(model, mel, **options):
 
     GreedyDecoder.update = watched
     try:
-        results = DecodingTask(model, DecodingOptions(fp16=False, **options)).run(mel)
+        # With several rows a window it hears one window at a time.
+        windows = mel.split(1) if "beam_size" in options else [mel]
+        task = DecodingOptions(fp16=False, **options)
+        results = [one for window in windows for one in DecodingTask(model, task).run(window)]
     finally:
         GreedyDecoder.update = update
     return {
