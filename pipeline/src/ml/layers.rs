@@ -69,13 +69,7 @@ pub struct Conv {
 
 impl Conv {
     /// Takes `<name>.weight` and `<name>.bias`.
-    pub fn take(
-        from: &mut impl Parameters,
-        name: &str,
-        inputs: i64,
-        outputs: i64,
-        stride: i64,
-    ) -> Result<Self, Error> {
+    pub fn take(from: &mut impl Parameters, name: &str, inputs: i64, outputs: i64, stride: i64) -> Result<Self, Error> {
         let weight = from.take(&format!("{name}.weight"), &[outputs, inputs, 3])?;
         let bias = from.take(&format!("{name}.bias"), &[outputs])?;
         Ok(Self { weight, bias, stride })

@@ -60,7 +60,9 @@ impl Weights {
         let start = length + 8;
         let wanted = start + metadata.data_len() as u64;
         if wanted != size {
-            return Err(unfit(&format!("has {size} bytes, but its header speaks of {wanted}: it was cut short or mixed up")));
+            return Err(unfit(&format!(
+                "has {size} bytes, but its header speaks of {wanted}: it was cut short or mixed up"
+            )));
         }
         let unused = metadata.tensors().into_keys().collect();
         let path = path.to_path_buf();
@@ -117,7 +119,9 @@ impl Parameters for Weights {
             Dtype::F64 => Kind::Double,
             other => {
                 let file = self.path.display();
-                return Err(Error::Unfit(format!("{file} has {name} as {other:?}, which is no floating point that is known")));
+                return Err(Error::Unfit(format!(
+                    "{file} has {name} as {other:?}, which is no floating point that is known"
+                )));
             }
         };
         let bytes = self.read(info.data_offsets.0, info.data_offsets.1)?;

@@ -57,7 +57,6 @@ pub struct Window {
 #[derive(Deserialize)]
 pub struct Transcribed {
     pub options: serde_json::Value,
-    pub language: String,
     pub segments: Vec<(f64, f64, Vec<u32>)>,
 }
 
@@ -75,7 +74,9 @@ impl Sampled {
         let flat = ours.to_kind(Kind::Double).contiguous().view(-1);
         let count = flat.size()[0];
         let picked: Vec<f64> = Vec::try_from(flat.slice(0, 0, count, self.step)).unwrap();
-        let signs = Tensor::arange(count, (Kind::Int64, tch::Device::Cpu)).remainder(3i64).eq(0i64).to_kind(Kind::Double) * 2 - 1;
+        let signs =
+            Tensor::arange(count, (Kind::Int64, tch::Device::Cpu)).remainder(3i64).eq(0i64).to_kind(Kind::Double) * 2
+                - 1;
         let apart = self.values.iter().zip(picked).map(|(theirs, ours)| (theirs - ours).abs()).fold(0.0, f64::max);
         // A sum over all may be off by what all are off together; a number that is wrong shows more.
         let sum = ((&flat * signs).sum(Kind::Double).double_value(&[]) - self.signed_sum).abs() / (count as f64).sqrt();

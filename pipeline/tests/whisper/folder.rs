@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use pipeline::ml::whisper::Whisper;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 
 use crate::fixture::{self, Fixture, MODELS};
@@ -44,11 +44,12 @@ pub fn words(fixture: &Fixture) -> Words {
 }
 
 fn tokenizer(words: &Words) -> serde_json::Value {
-    let (text, special): (BTreeMap<_, _>, BTreeMap<_, _>) = words.listed.iter().partition(|(_, token)| **token < words.text);
+    let (text, special): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        words.listed.iter().partition(|(_, token)| **token < words.text);
     let mut added: Vec<_> = special
         .into_iter()
         .map(|(content, id)| {
-            json!({"id": id, "content": content, "special": **id < words.zero, "single_word": false, "lstrip": false,
+            json!({"id": id, "content": content, "special": *id < words.zero, "single_word": false, "lstrip": false,
                    "rstrip": false, "normalized": false})
         })
         .collect();
@@ -62,6 +63,14 @@ fn tokenizer(words: &Words) -> serde_json::Value {
 
 fn write_json(folder: &Path, name: &str, value: &serde_json::Value) {
     std::fs::write(folder.join(name), value.to_string()).unwrap();
+}
+
+/// Rounds the weights in `folder` to half precision.
+pub fn halve(folder: &Path) {
+    let path = folder.join("model.safetensors");
+    let whole = Tensor::read_safetensors(&path).unwrap();
+    let half: Vec<(String, Tensor)> = whole.into_iter().map(|(name, x)| (name, x.to_kind(Kind::Half))).collect();
+    Tensor::write_safetensors(&half, &path).unwrap();
 }
 
 /// Writes `model.safetensors` with the names and shapes given.

@@ -29,7 +29,15 @@ pub fn weight(name: &str, shape: &[usize], end: usize, zero: usize) -> Vec<f32> 
         return made.map(|x| (0.1 * x) as f32).collect();
     }
     if name.ends_with("embed_tokens.weight") {
-        let factor = |row: usize| if row == end { 2.5 } else if row >= zero { 1.2 } else { 1.0 };
+        let factor = |row: usize| {
+            if row == end {
+                2.5
+            } else if row >= zero {
+                1.2
+            } else {
+                1.0
+            }
+        };
         return made.enumerate().map(|(at, x)| (x * factor(at / shape[1])) as f32).collect();
     }
     if name.ends_with("embed_positions.weight") {
@@ -37,7 +45,7 @@ pub fn weight(name: &str, shape: &[usize], end: usize, zero: usize) -> Vec<f32> 
     }
     let is_one_of = |parts: [&str; 2]| parts.iter().any(|part| name.contains(part));
     let sharpness = if is_one_of([".q_proj.", ".k_proj."]) {
-        1.7
+        if name.contains("encoder_attn") { 3.0 } else { 1.7 }
     } else if name.contains("decoder") && is_one_of([".out_proj.", ".fc2."]) {
         3.0
     } else {

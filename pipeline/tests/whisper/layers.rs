@@ -106,10 +106,7 @@ fn a_tokenizer_that_does_not_fit_is_refused_in_one_sentence() {
 fn half_precision_on_disk_is_read_as_well() {
     let fixture = fixture::read("english");
     let place = folder::make(&fixture);
-    let path = place.path().join("model.safetensors");
-    let whole = Tensor::read_safetensors(&path).unwrap();
-    let half: Vec<(String, Tensor)> = whole.into_iter().map(|(name, x)| (name, x.to_kind(Kind::Half))).collect();
-    Tensor::write_safetensors(&half, &path).unwrap();
+    folder::halve(place.path());
     let rounded = Whisper::load_on(place.path(), Device::Cpu, Kind::Float).unwrap();
     let exact = folder::load("english");
     let [ours, theirs] = [&rounded, &exact].map(|model| model.encode(&[window(model)]).unwrap());

@@ -11,5 +11,6 @@ mod fixture;
 mod folder;
 mod formula;
 mod layers;
+mod second;
 mod thread;
 mod tokens;

@@ -36,8 +36,7 @@ impl Drop for Doubler {
     }
 }
 
-const SETTINGS: Settings =
-    Settings { most: 4, delay: Duration::from_millis(10), idle: Duration::from_secs(60) };
+const SETTINGS: Settings = Settings { most: 4, delay: Duration::from_millis(10), idle: Duration::from_secs(60) };
 
 fn doubler(settings: Settings) -> (Handle<Doubler>, Arc<Diary>) {
     let diary = Arc::new(Diary::default());
@@ -59,12 +58,12 @@ fn batches(diary: &Diary) -> Vec<Vec<u32>> {
     diary.batches.lock().unwrap().clone()
 }
 
-/// Waits for what another thread does at its own pace.
-fn until(what: impl Fn() -> bool) {
+/// Lets simulated time pass until what another thread does at its own pace has happened.
+async fn until(what: impl Fn() -> bool) {
     let begin = std::time::Instant::now();
     while !what() {
         assert!(begin.elapsed() < Duration::from_secs(20), "it does not happen");
-        std::thread::yield_now();
+        sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -103,13 +102,11 @@ async fn a_model_is_loaded_once_and_unloaded_when_nobody_asks() {
         later(&handle, 50_000, 1).await;
     }
     assert_eq!((diary.loads.load(Ordering::SeqCst), diary.drops.load(Ordering::SeqCst)), (1, 0));
-    sleep(Duration::from_secs(61)).await;
-    until(|| diary.drops.load(Ordering::SeqCst) == 1);
+    until(|| diary.drops.load(Ordering::SeqCst) == 1).await;
     later(&handle, 0, 1).await;
     assert_eq!(diary.loads.load(Ordering::SeqCst), 2);
     drop(handle);
-    sleep(Duration::from_secs(1)).await;
-    until(|| diary.drops.load(Ordering::SeqCst) == 2);
+    until(|| diary.drops.load(Ordering::SeqCst) == 2).await;
 }
 
 #[tokio::test(start_paused = true)]

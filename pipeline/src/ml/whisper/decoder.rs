@@ -54,7 +54,8 @@ impl Decoder {
             return Err(Error::Unfit(format!("{output} is not the embedding of the tokens, which Whisper shares")));
         }
         let positions = from.take(&format!("{name}.embed_positions.weight"), &[config.max_target_positions, width])?;
-        let blocks = (0..config.decoder_layers).map(|layer| Block::take(from, &format!("{name}.layers.{layer}"), config));
+        let blocks =
+            (0..config.decoder_layers).map(|layer| Block::take(from, &format!("{name}.layers.{layer}"), config));
         let blocks = blocks.collect::<Result<_, _>>()?;
         let norm = Norm::take(from, &format!("{name}.layer_norm"), width)?;
         Ok(Self { tokens, positions, blocks, norm })

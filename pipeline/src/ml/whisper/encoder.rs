@@ -38,7 +38,8 @@ impl Encoder {
         let (positions, shape) = (format!("{name}.embed_positions.weight"), [config.max_source_positions, width]);
         // Fixed numbers, which most files carry all the same.
         let positions = if from.has(&positions) { from.take(&positions, &shape)? } else { fixed_positions(shape)? };
-        let blocks = (0..config.encoder_layers).map(|layer| Block::take(from, &format!("{name}.layers.{layer}"), config));
+        let blocks =
+            (0..config.encoder_layers).map(|layer| Block::take(from, &format!("{name}.layers.{layer}"), config));
         let blocks = blocks.collect::<Result<_, _>>()?;
         let norm = Norm::take(from, &format!("{name}.layer_norm"), width)?;
         Ok(Self { first, second, positions, blocks, norm })

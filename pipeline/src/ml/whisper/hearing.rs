@@ -1,8 +1,8 @@
 //! A [`Whisper`] as a [`Model`] of a thread: spans of any jobs, those with the same wishes together.
 
+use super::Transcript;
 use super::loaded::Whisper;
 use super::options::Options;
-use super::Transcript;
 use crate::ml::Error;
 use crate::ml::thread::Model;
 

@@ -50,11 +50,10 @@ impl Whisper {
         let vocabulary = Vocabulary::read(folder, &config, &generation)?;
         let mut weights = Weights::open(&folder.join("model.safetensors"), device, kind)?;
         let encoder = Encoder::take(&mut weights, &config)?;
-        let decoder = Decoder::take(&mut weights, &config);
-        // What does not fit says more than what became of it.
+        let decoder = Decoder::take(&mut weights, &config)?;
         weights.finish()?;
         let mel = Mel::new(config.num_mel_bins, device)?;
-        Ok(Self { config, vocabulary, mel, encoder, decoder: decoder?, device, kind })
+        Ok(Self { config, vocabulary, mel, encoder, decoder, device, kind })
     }
 
     /// Frames of a whole window: 3000.

@@ -51,8 +51,7 @@ impl Vocabulary {
         let path = folder.join("tokenizer.json");
         let unfit = |what: String| Error::Unfit(format!("{} {what}", path.display()));
         std::fs::metadata(&path).map_err(|error| Error::read(&path, error))?;
-        let tokenizer =
-            Tokenizer::from_file(&path).map_err(|error| unfit(format!("cannot be understood: {error}")))?;
+        let tokenizer = Tokenizer::from_file(&path).map_err(|error| unfit(format!("cannot be understood: {error}")))?;
         let special = special(&tokenizer, generation.is_multilingual(config))
             .map_err(|token| unfit(format!("lacks the token {token}, so it is not Whisper's")))?;
         let last = u32::try_from(config.vocab_size).unwrap_or(u32::MAX);

@@ -24,10 +24,10 @@ def numbers(name: str, count: int) -> np.ndarray:
 
 
 def sharpness(name: str) -> float:
-    """How far weights are scaled above unit variance: queries and keys more, so that attention prefers something, and what a
-    decoder's block adds, so that a text does not go on with the token that it has just read."""
+    """How far weights are scaled above unit variance: queries and keys more, so that attention prefers something, above all in
+    the sound; and what a decoder's block adds, so that a text does not go on with the token that it has just read."""
     if ".q_proj." in name or ".k_proj." in name:
-        return 1.7
+        return 3.0 if "encoder_attn" in name else 1.7
     return 3.0 if "decoder" in name and (".out_proj." in name or ".fc2." in name) else 1.0
 
 

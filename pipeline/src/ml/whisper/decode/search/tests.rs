@@ -18,8 +18,7 @@ fn language(sampled: &[u32], vocabulary: usize) -> Vec<f32> {
 /// Plays a search to its end, at most `most` steps.
 fn play(mut search: Search, vocabulary: usize, most: usize) -> Found {
     for _ in 0..most {
-        let logits: Vec<Vec<f32>> =
-            (0..search.rows()).map(|row| language(search.sampled(row), vocabulary)).collect();
+        let logits: Vec<Vec<f32>> = (0..search.rows()).map(|row| language(search.sampled(row), vocabulary)).collect();
         let before: Vec<Vec<u32>> = (0..search.rows()).map(|row| search.sampled(row).to_vec()).collect();
         let next = search.step(&logits.iter().map(Vec::as_slice).collect::<Vec<_>>());
         for (row, one) in next.iter().enumerate() {
@@ -121,7 +120,7 @@ fn patience_waits_for_more_texts() {
 #[test]
 fn a_length_penalty_makes_longer_texts_win() {
     let short = Found { tokens: vec![1], sum_logprob: -2.0 };
-    let long = Found { tokens: vec![1, 2, 3, 4], sum_logprob: -3.0 };
+    let long = Found { tokens: vec![1, 2, 3, 4], sum_logprob: -2.9 };
     assert_eq!(best_of(vec![short.clone(), long.clone()], Some(0.0)), short);
     assert_eq!(best_of(vec![short.clone(), long.clone()], Some(1.0)), long);
     assert_eq!(best_of(vec![short, long.clone()], None), long);
