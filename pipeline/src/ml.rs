@@ -1,22 +1,27 @@
 //! Models: networks of our own that are computed on libtorch.
 //!
-//! libtorch is big, so what names it is behind the cargo feature `ml`; without the feature [`runs_on`] says that there is
-//! none. What does not need tensors, such as how tokens are chosen, is always here.
+//! libtorch is in the program `streamforge-ml` alone, behind the cargo feature `ml`; the program that serves and encodes asks
+//! it over a pipe. What does not need tensors, such as how tokens are chosen, is always here.
 //!
 //! # Layout
 //! - [`whisper`]: speech to text
+//! - [`child`], [`question`], `worker`: the process that computes, the side of those who ask and its own
 //! - [`thread`]: one operating system's thread a model, requests in batches
 //! - `weights`: parameters by name, out of a file; `layers`: what networks are made of
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub mod child;
 #[cfg(feature = "ml")]
 pub mod layers;
+pub mod question;
 pub mod thread;
 #[cfg(feature = "ml")]
 pub mod weights;
 pub mod whisper;
+#[cfg(feature = "ml")]
+pub mod worker;
 
 /// Why a model cannot be used, or did not answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -38,9 +43,9 @@ pub enum Error {
     /// libtorch refused.
     #[error("compute on libtorch: {0}")]
     Compute(String),
-    /// The model's thread ended before it answered.
-    #[error("the thread of the model ended without an answer")]
-    Gone,
+    /// Whoever computes ended before it answered.
+    #[error("{0}")]
+    Gone(String),
 }
 
 impl Error {
@@ -58,19 +63,13 @@ impl From<tch::TchError> for Error {
     }
 }
 
-/// What models compute on, such as `libtorch 2.13.0, processor, 2 threads`; nothing when this build has no libtorch.
+/// What models compute on, such as `libtorch 2.13.0, processor, 2 threads`.
 #[cfg(feature = "ml")]
-pub fn runs_on() -> Option<String> {
+pub fn runs_on() -> String {
     let device = if tch::Cuda::is_available() { "graphics card" } else { "processor" };
-    Some(format!("libtorch {LIBTORCH}, {device}, {} threads", tch::get_num_threads()))
+    format!("libtorch {LIBTORCH}, {device}, {} threads", tch::get_num_threads())
 }
 
 /// The version that `tch` insists on.
 #[cfg(feature = "ml")]
 const LIBTORCH: &str = "2.13.0";
-
-/// What models compute on: nothing, this build has no libtorch.
-#[cfg(not(feature = "ml"))]
-pub fn runs_on() -> Option<String> {
-    None
-}

@@ -16,7 +16,7 @@ use super::failure::{Exit, Failure};
 use super::{roles, show};
 use crate::config::{Config, size};
 use crate::media::library;
-use crate::ml;
+use crate::ml::child;
 use crate::stage::chain;
 
 mod topics;
@@ -382,10 +382,20 @@ fn libraries() -> Vec<Finding> {
     vec![Finding::ok("streamforge", env!("CARGO_PKG_VERSION")), media, models()]
 }
 
-/// What models compute on. A build without is a choice, not a fault.
+/// What models compute on. A build without is a choice, not a fault; one that does not run is.
 fn models() -> Finding {
-    let without = "none: this build has no libtorch, so there are no captions (`./dev build` makes one that has)";
-    Finding::ok("models", ml::runs_on().unwrap_or_else(|| without.to_owned()))
+    let Some(program) = child::program() else {
+        return Finding::ok(
+            "models",
+            "none: this build has no libtorch, so there are no captions (`./dev build` makes one that has)",
+        );
+    };
+    match child::about(&program) {
+        Ok(about) => Finding::ok("models", about),
+        Err(error) => {
+            Finding::fail("models", error.to_string(), "run `./dev build`, or set LIBTORCH to a libtorch 2.13.0")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -74,9 +74,13 @@ impl<M: Model> Handle<M> {
     /// The answer to `request`; when this future is dropped before its batch begins, nothing is computed for it.
     pub async fn ask(&self, request: M::Request) -> Result<M::Answer, Error> {
         let (answer, answered) = oneshot::channel();
-        self.asks.send(Ask { request, answer }).await.map_err(|_| Error::Gone)?;
-        answered.await.map_err(|_| Error::Gone)?
+        self.asks.send(Ask { request, answer }).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
     }
+}
+
+fn gone() -> Error {
+    Error::Gone("the thread of the model ended without an answer".to_owned())
 }
 
 type Load<M> = Arc<dyn Fn() -> Result<M, Error> + Send + Sync>;

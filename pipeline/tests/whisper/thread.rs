@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pipeline::ml::thread::{Handle, Settings};
+use pipeline::ml::whisper::Span;
 use pipeline::ml::whisper::Whisper;
-use pipeline::ml::whisper::hearing::Span;
 use pipeline::ml::whisper::options::Options;
 
 use crate::{folder, formula};

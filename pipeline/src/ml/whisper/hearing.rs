@@ -1,19 +1,9 @@
 //! A [`Whisper`] as a [`Model`] of a thread: spans of any jobs, those with the same wishes together.
 
-use super::Transcript;
 use super::loaded::Whisper;
-use super::options::Options;
+use super::{Span, Transcript};
 use crate::ml::Error;
 use crate::ml::thread::Model;
-
-/// Audio to listen to, and how.
-#[derive(Clone, Debug)]
-pub struct Span {
-    /// Mono, 16 kHz.
-    pub samples: Vec<f32>,
-    /// How to listen.
-    pub options: Options,
-}
 
 impl Model for Whisper {
     type Request = Span;

@@ -42,13 +42,27 @@ impl Whisper {
         Self::load_on(folder, device, kind)
     }
 
+    /// Whether everything in `folder` is there and fits together, without reading the weights.
+    pub fn check(folder: &Path) -> Result<(), Error> {
+        Self::read(folder, Weights::glance, Device::Cpu, Kind::Float).map(drop)
+    }
+
     /// Loads the model in `folder` on `device`, its parameters being `kind`.
     pub fn load_on(folder: &Path, device: Device, kind: Kind) -> Result<Self, Error> {
+        Self::read(folder, |path| Weights::open(path, device, kind), device, kind)
+    }
+
+    fn read(
+        folder: &Path,
+        open: impl Fn(&Path) -> Result<Weights, Error>,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self, Error> {
         let _no_grad = tch::no_grad_guard();
         let config = Config::read(folder)?;
         let generation = Generation::read(folder)?;
         let vocabulary = Vocabulary::read(folder, &config, &generation)?;
-        let mut weights = Weights::open(&folder.join("model.safetensors"), device, kind)?;
+        let mut weights = open(&folder.join("model.safetensors"))?;
         let encoder = Encoder::take(&mut weights, &config)?;
         let decoder = Decoder::take(&mut weights, &config)?;
         weights.finish()?;

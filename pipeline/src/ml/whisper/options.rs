@@ -1,9 +1,12 @@
 //! How to listen: everything that the reference lets one choose, with its defaults.
 
+use serde::{Deserialize, Serialize};
+
 use super::decode::judge::Thresholds;
 
 /// What to write down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Task {
     /// What is said, as it is said.
     #[default]
@@ -13,7 +16,7 @@ pub enum Task {
 }
 
 /// How to listen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// What to write down.
     pub task: Task,

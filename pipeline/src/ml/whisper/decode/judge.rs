@@ -6,9 +6,10 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use serde::{Deserialize, Serialize};
 
 /// When a text is decoded again at a higher temperature, and when it is dropped. Each may be absent.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Thresholds {
     /// A text that compresses better than this repeats itself.
     pub compression_ratio: Option<f64>,
