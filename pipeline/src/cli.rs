@@ -5,7 +5,7 @@
 //! - [`roles`]: `up`, `edge` and `work`; [`stop`]: how they are told to end
 //! - [`client`]: requests to a server; [`follow`]: its event streams; [`submit`], [`jobs`], [`watch`], [`steer`],
 //!   [`workers`], [`replay`], [`dlq`]: the commands made of them
-//! - [`doctor`], [`settings`]: help yourself
+//! - [`models`]: models on this machine; [`doctor`], [`settings`]: help yourself
 //! - [`show`]: text for people; [`machine`]: memory and disk; [`journal`]: log lines; [`failure`]: how commands end
 
 pub mod client;
@@ -17,6 +17,7 @@ pub mod follow;
 pub mod jobs;
 pub mod journal;
 pub mod machine;
+pub mod models;
 pub mod replay;
 pub mod roles;
 pub mod settings;
@@ -168,6 +169,12 @@ pub enum Command {
         #[command(subcommand)]
         command: dlq::Command,
     },
+    /// Look at the models on this machine, bring one here, remove one
+    Models {
+        /// What to do with them
+        #[command(subcommand)]
+        command: models::Command,
+    },
     /// Check this machine and these settings, and say how to mend what is wrong
     Doctor {
         /// Print one JSON document
@@ -280,6 +287,12 @@ pub struct SettingFlags {
     /// Seconds that running work may take to finish on shutdown [default: 20]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub grace_s: Option<String>,
+    /// Folder in which models lie [default: <data>/models]
+    #[arg(long, value_name = "FOLDER")]
+    pub models: Option<String>,
+    /// Where models come from: a folder, or an address with /<name>/ below it [default: Hugging Face]
+    #[arg(long, value_name = "PLACE")]
+    pub models_from: Option<String>,
     /// How log lines look: text, json or auto [default: auto]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -303,6 +316,8 @@ impl SettingFlags {
             ("session_timeout_s", self.session_timeout_s),
             ("slots", self.slots),
             ("grace_s", self.grace_s),
+            ("models", self.models),
+            ("models_from", self.models_from),
             ("log_format", self.log_format),
         ];
         let flags: BTreeMap<_, _> = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
@@ -332,6 +347,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
             replay::run(&Client::new(&server.server)?, &wish, json).await
         }
         Command::Dlq { command } => dlq::run(command).await,
+        Command::Models { command } => models::run(command).await,
         Command::Doctor { json, settings } => doctor::run(settings.load()?, json).await,
         Command::Config { command: ConfigCommand::Show { json, settings } } => settings::show(&settings.load()?, json),
         Command::Completions { shell } => completions(shell),

@@ -21,6 +21,8 @@ use std::time::Duration;
 use connectors::open::{BlobsAt, CatalogAt, LogAt, Wanted};
 use serde::Serialize;
 
+use crate::shelf::place::Place;
+
 pub use key::{KEYS, Key};
 use read::Reader;
 
@@ -220,6 +222,10 @@ pub struct Config {
     pub slots: usize,
     /// How long running work may take to finish on shutdown.
     pub grace: Duration,
+    /// Folder in which models lie.
+    pub models: PathBuf,
+    /// Where models come from.
+    pub models_from: Place,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Every setting and where it comes from, in the order of [`KEYS`].
@@ -257,6 +263,8 @@ impl Config {
             log: reader.log()?,
             catalog: reader.catalog()?,
             blobs: reader.blobs(&data)?,
+            models: reader.models(&data),
+            models_from: reader.models_from()?,
             data,
             public_path: reader.public_path()?,
             max_upload_bytes: reader.size("max_upload_bytes")?,
@@ -307,6 +315,7 @@ fn completed(mut settings: Vec<Setting>, config: &Config) -> Vec<Setting> {
     for setting in settings.iter_mut().filter(|setting| setting.value.is_empty()) {
         setting.shown = match setting.key.as_str() {
             "blobs" => config.doors().blobs_at(),
+            "models" => config.models.display().to_string(),
             "slots" => config.slots.to_string(),
             _ => setting.shown.clone(),
         };

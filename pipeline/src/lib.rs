@@ -5,7 +5,7 @@
 //! - [`topology`]: THE list of stages; [`runner`]: delivery; [`edge`]: HTTP
 //! - [`stages`]: one file per stage
 //! - [`stage`]: what a stage is; [`media`]: decoding and encoding; [`ml`]: models; [`metrics`]: every metric's name; [`header`]: what
-//!   headers of records say
+//!   headers of records say; [`shelf`]: where models lie and how they get there
 
 pub mod cli;
 pub mod config;
@@ -15,6 +15,7 @@ pub mod media;
 pub mod metrics;
 pub mod ml;
 pub mod runner;
+pub mod shelf;
 pub mod stage;
 pub mod stages;
 pub mod topology;

@@ -4,6 +4,8 @@
 
 #[path = "cli/doors.rs"]
 mod doors;
+#[path = "cli/models.rs"]
+mod models;
 #[path = "../../connectors/tests/suite/ports.rs"]
 mod ports;
 #[path = "cli/server.rs"]
@@ -80,7 +82,9 @@ fn status(state: &str, progress: f64) -> String {
 fn help_and_version_are_no_failures() {
     let help = run(&["--help"]);
     assert_exit(&help, 0);
-    for command in ["up", "submit", "jobs", "watch", "explain", "cancel", "delete", "doctor", "config", "completions"] {
+    for command in
+        ["up", "submit", "jobs", "watch", "explain", "cancel", "delete", "models", "doctor", "config", "completions"]
+    {
         assert!(stdout(&help).contains(&format!("\n  {command} ")), "{command} is missing in\n{}", stdout(&help));
     }
     assert!(!stdout(&help).contains("media-child"));

@@ -54,7 +54,7 @@ const FLOORS: &[(&str, &[&[&str]], bool)] = &[
     (
         "pipeline",
         &[
-            &["stage", "media", "ml", "metrics", "header"],
+            &["stage", "media", "ml", "shelf", "metrics", "header"],
             &["stages"],
             &["topology", "runner", "edge"],
             &["cli", "config", "main"],

@@ -1,5 +1,7 @@
 //! THE list of settings.
 
+use crate::shelf::place::OFFICIAL;
+
 /// One setting: its key, its default and what it says.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -28,7 +30,7 @@ const fn key(name: &'static str, default: &'static str, about: &'static str) -> 
 }
 
 /// Every setting there is.
-pub const KEYS: [Key; 15] = [
+pub const KEYS: [Key; 17] = [
     key("listen", "127.0.0.1:8080", "where the edge listens; port 0 takes any free one"),
     key("ops_listen", "127.0.0.1:9464", "where metrics, health and readiness are served"),
     key("data", "./data", "folder of everything that the embedded doors keep"),
@@ -43,6 +45,8 @@ pub const KEYS: [Key; 15] = [
     key("session_timeout_s", "10", "seconds after which a worker that says nothing counts as gone"),
     key("slots", "", "how many pieces of work run at once; one per core by default"),
     key("grace_s", "20", "seconds that running work may take to finish on shutdown"),
+    key("models", "", "folder in which models lie; <data>/models by default"),
+    key("models_from", OFFICIAL, "where models come from: a folder, or http(s)://host[/path] with /<name>/ below it"),
     key("log_format", "auto", "log lines: `text`, `json`, or `auto`, which is text on a terminal"),
 ];
 

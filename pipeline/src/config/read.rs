@@ -7,6 +7,8 @@ use std::time::Duration;
 use connectors::log::registry::Address;
 use connectors::open::{BlobsAt, Brokers, CatalogAt, LogAt};
 
+use crate::shelf::place::Place;
+
 use super::{Error, KAFKA, LogFormat, Origin, Setting, door, size};
 
 /// Reads settled values into types.
@@ -86,6 +88,19 @@ impl Reader<'_> {
         }
         match door::blobs(&setting.value) {
             Ok(blobs) => Ok(blobs),
+            Err(right) => Self::bad(setting, right),
+        }
+    }
+
+    pub fn models(&self, data: &Path) -> PathBuf {
+        let setting = self.setting("models");
+        if setting.value.is_empty() { data.join("models") } else { PathBuf::from(setting.value) }
+    }
+
+    pub fn models_from(&self) -> Result<Place, Error> {
+        let setting = self.setting("models_from");
+        match Place::parse(&setting.value) {
+            Ok(place) => Ok(place),
             Err(right) => Self::bad(setting, right),
         }
     }

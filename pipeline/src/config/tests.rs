@@ -37,6 +37,9 @@ fn nothing_said_gives_the_documented_defaults() {
     assert!(config.settings.iter().all(|setting| setting.origin == Origin::Default));
     assert_eq!(setting(&config, "blobs").shown, "file://./data/blobs");
     assert_eq!(setting(&config, "slots").shown, config.slots.to_string());
+    assert_eq!(config.models, PathBuf::from("./data/models"));
+    assert_eq!(setting(&config, "models").shown, "./data/models");
+    assert_eq!(config.models_from, Place::parse(crate::shelf::place::OFFICIAL).unwrap());
 }
 
 #[test]
