@@ -6,7 +6,7 @@
 //! # Layout
 //! - [`accept`]: connections; [`routes`]: which address does what; [`cors`]: who may ask from elsewhere
 //! - [`upload`]: bytes in; [`sweep`]: what became of uploads that broke off
-//! - [`jobs`], [`explain`], [`watch`]: what a job is, why it is not done, and how it changes
+//! - [`jobs`], [`explain`], [`watch`]: what a job is, why it is not done, and how it changes; [`quality`]: how close it is to its source
 //! - [`play`], [`hls`], [`manifests`]: bytes out; [`deliver`], [`range`]: which of them
 //! - [`board`]: progress in memory; [`record`], [`events`]: events fold into rows
 //! - [`health`], [`ops`]: for balancers and operators; [`registry`]: schemas for other people's clients; [`workers`], [`dlq`], [`replay`]: for who operates
@@ -43,6 +43,7 @@ pub mod ops;
 pub mod page;
 pub mod play;
 pub mod problem;
+pub mod quality;
 pub mod query;
 pub mod range;
 pub mod record;

@@ -5,16 +5,19 @@
 //!
 //! # Layout
 //! - [`sniff`]: containers by their first bytes
-//! - [`child`]: the parent's side of the process boundary; [`worker`]: the child's side; [`sandbox`]: what it may do
+//! - [`child`]: the parent's side of the process boundary; [`worker`]: the child's side; [`sandbox`]: what it may do; `feed`: a
+//!   rendition on its way from one to the other
 //! - [`source`]: opening a file that nobody trusts; [`probe`]: what it contains
 //! - [`decode`], [`picture`], [`encode`]: frames out, frames upright and scaled, packets in; [`video`] joins them
 //! - `rung`, `crew`, `cores`: what one rendition needs, and the threads that do it
 //! - [`audio`]: the one audio track
+//! - [`compare`]: a rendition beside its source; [`psnr`]: what an encoder says of its own error
 //! - [`library`]: versions, and whether everything is there
 //! - [`boxes`]: CMAF; [`progressive`]: the head of the virtual MP4
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use schemas::ladder::Rung;
 use schemas::source::Media;
 use serde::{Deserialize, Serialize};
@@ -22,14 +25,17 @@ use serde::{Deserialize, Serialize};
 pub mod audio;
 pub mod boxes;
 pub mod child;
+pub mod compare;
 mod cores;
 mod crew;
 pub mod decode;
 pub mod encode;
+mod feed;
 pub mod library;
 pub mod picture;
 pub mod probe;
 pub mod progressive;
+mod psnr;
 mod rung;
 pub mod sandbox;
 pub mod sniff;
@@ -40,7 +46,7 @@ pub mod worker;
 /// Name of the recipe: changes whenever the same input would give other bytes.
 ///
 /// `aacfp`: the AAC encoder computes in floating point, so its bytes may differ between kinds of processors.
-pub const RECIPE: &str = "h264-veryfast-crf23-gop2-aacfp-v2";
+pub const RECIPE: &str = "h264-veryfast-crf23-gop2-aacfp-v3";
 
 /// Seconds by which presentation times are shifted against decode times, as a fraction of a second: 1/2.
 ///
@@ -57,6 +63,8 @@ pub enum Request {
     Video(VideoTask),
     /// Encode the audio track.
     Audio(AudioTask),
+    /// Compare a rendition, which comes as a [`Feed`], with the source.
+    Compare(CompareTask),
 }
 
 /// A range of video.
@@ -72,6 +80,16 @@ pub struct VideoTask {
     pub decode_from: Option<i64>,
     /// The rungs, best first.
     pub rungs: Vec<Rung>,
+    /// The best rung of the ladder where it is not the first of these: pictures that are scaled on their way to others are
+    /// scaled to it first.
+    #[serde(default)]
+    pub largest: Option<Rung>,
+    /// By so many steps they shall be better than usual, within their caps.
+    #[serde(default)]
+    pub better: u32,
+    /// Whether the encoder shall say nothing of its error, to see what saying it costs.
+    #[serde(default)]
+    pub is_silent: bool,
 }
 
 /// The audio of a file.
@@ -82,6 +100,23 @@ pub struct AudioTask {
     /// Kilobits per second.
     pub kbps: u32,
 }
+
+/// A rendition and what it was made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CompareTask {
+    /// What the source contains.
+    pub media: Media,
+    /// What the rendition was encoded for.
+    pub rung: Rung,
+    /// The best rung of its ladder, as in [`VideoTask`].
+    pub largest: Option<Rung>,
+    /// Ticks of the output with which its chunks begin, ascending. The first one is the time of its first picture.
+    pub chunks: Vec<i64>,
+}
+
+/// The bytes of a rendition in order, for work that needs them beside the source: its initialisation segment, then its
+/// fragments.
+pub type Feed = BoxStream<'static, Result<Bytes, Error>>;
 
 /// What the work says, piece by piece.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +137,23 @@ pub enum Response {
     Probed(Box<Probed>),
     /// Answer to [`Request::Video`] and [`Request::Audio`].
     Encoded(Encoded),
+    /// Answer to [`Request::Compare`]; the figures themselves come as bytes, see [`compare::Figures`].
+    Compared(Compared),
+}
+
+/// What came of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Pictures of the rendition.
+    pub frames: u64,
+    /// Pictures of the rendition that have one of the source at their time.
+    pub compared: u64,
+    /// Pictures of the source, within the time of the rendition, that it does not have.
+    pub missing: u64,
+    /// What measured, with its version.
+    pub maker: String,
+    /// Whether the libraries could compute VMAF as well.
+    pub has_vmaf: bool,
 }
 
 /// What a file contains.
@@ -153,6 +205,9 @@ pub struct EncodedRendition {
     pub end_pts: i64,
     /// Keyframes.
     pub keyframes: u32,
+    /// Luma PSNR of each frame as the encoder says it, packed, see [`schemas::quality::psnr`]; empty when it does not.
+    #[serde(default, with = "base64_bytes")]
+    pub psnr: Vec<u8>,
 }
 
 /// Why media work failed.
@@ -220,6 +275,12 @@ impl Error {
 pub trait Engine: Send + Sync + 'static {
     /// Starts work on `source`. Dropping the [`Run`] ends it at once.
     fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error>;
+
+    /// Starts work that needs a rendition beside its source. The feed is read as fast as the work goes.
+    fn start_fed(&self, request: &Request, source: std::fs::File, feed: Feed) -> Result<Box<dyn Run>, Error> {
+        drop((request, source, feed));
+        Err(Error::new(Code::EncoderFailed, "this engine takes no rendition beside its source"))
+    }
 
     /// Names the libraries that do the work: another name may mean other bytes for the same request.
     fn build(&self) -> String;

@@ -82,6 +82,8 @@ pub const BUILD_INFO: &str = "streamforge_build_info";
 pub const STORAGE_BYTES: &str = "streamforge_storage_bytes";
 /// Chunks encoded, by `kind`.
 pub const CHUNKS_ENCODED: &str = "streamforge_chunks_encoded_total";
+/// Chunks that were below their floor and encoded once more, summed over renditions.
+pub const CHUNKS_ENCODED_AGAIN: &str = "streamforge_chunks_encoded_again_total";
 /// Chunks whose result was there already when they were started again.
 pub const CHUNKS_REDONE: &str = "streamforge_chunks_redone_total";
 /// Frames encoded, summed over renditions.
@@ -146,6 +148,7 @@ fn begin() {
     for kind in ["video", "audio"] {
         counter!(CHUNKS_ENCODED, "kind" => kind).increment(0);
     }
+    counter!(CHUNKS_ENCODED_AGAIN).increment(0);
     counter!(CHUNKS_REDONE).increment(0);
     counter!(FRAMES_ENCODED).increment(0);
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -189,6 +192,10 @@ fn describe() {
     describe_gauge!(BUILD_INFO, "Always 1, with the version of the program");
     describe_gauge!(STORAGE_BYTES, Unit::Bytes, "Everything in the blob store");
     describe_counter!(CHUNKS_ENCODED, "Chunks encoded, by kind");
+    describe_counter!(
+        CHUNKS_ENCODED_AGAIN,
+        "Chunks below their floor that were encoded once more, summed over renditions"
+    );
     describe_counter!(CHUNKS_REDONE, "Chunks whose result was there already when they were started again");
     describe_counter!(FRAMES_ENCODED, "Frames encoded, summed over renditions");
     describe_counter!(EDGE_REQUESTS, "Requests at the edge");
@@ -371,6 +378,11 @@ pub fn storage(bytes: u64) {
 pub fn chunk_encoded(kind: &'static str, frames: u64) {
     counter!(CHUNKS_ENCODED, "kind" => kind).increment(1);
     counter!(FRAMES_ENCODED).increment(frames);
+}
+
+/// A chunk was below its floor in so many rungs, and they were encoded once more.
+pub fn chunk_encoded_again(renditions: u64) {
+    counter!(CHUNKS_ENCODED_AGAIN).increment(renditions);
 }
 
 /// A chunk was started although its result was there already.

@@ -6,6 +6,7 @@ use schemas::Claim;
 use crate::media::{Error as MediaError, Output, Response, Run};
 use crate::stage::{Context, StageError, chain};
 
+pub mod assess;
 pub mod probe;
 pub mod split;
 pub mod stitch;
@@ -66,6 +67,7 @@ fn wrong_answer(response: &Response) -> StageError {
     let said = match response {
         Response::Probed(_) => "what it contains",
         Response::Encoded(_) => "encoded bytes",
+        Response::Compared(_) => "a comparison",
     };
     MediaError::new(crate::media::Code::MediaCrashed, format!("the media process answered with {said}")).into()
 }

@@ -20,6 +20,8 @@ mod operate;
 mod pages;
 #[path = "edge/play.rs"]
 mod play;
+#[path = "edge/quality.rs"]
+mod quality;
 #[path = "edge/record.rs"]
 mod record;
 #[path = "edge/registry.rs"]

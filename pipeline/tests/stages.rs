@@ -14,7 +14,7 @@ use bytes::Bytes;
 use connectors::clock::{ManualClock, SystemClock};
 use connectors::{Doors, embedded};
 use engine::InThread;
-use pipeline::media::{Engine, Error, Request, Run, worker};
+use pipeline::media::{Engine, Error, Feed, Request, Run, worker};
 use pipeline::stage::{Context, Stage};
 use pipeline::stages::{probe::Probe, split::Split, stitch::Stitch, transcode::Transcode};
 use schemas::event::{ChunkCut, ChunkTranscoded, UploadReceived};
@@ -31,6 +31,10 @@ struct Renamed(&'static str);
 impl Engine for Renamed {
     fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error> {
         InThread.start(request, source)
+    }
+
+    fn start_fed(&self, request: &Request, source: std::fs::File, feed: Feed) -> Result<Box<dyn Run>, Error> {
+        InThread.start_fed(request, source, feed)
     }
 
     fn build(&self) -> String {

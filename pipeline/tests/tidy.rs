@@ -46,7 +46,7 @@ const FLOORS: &[(&str, &[&[&str]], bool)] = &[
             &["ladder", "topic"],
             &["event"],
             &["wire", "manifest"],
-            &["job", "ledger"],
+            &["job", "ledger", "quality"],
         ],
         false,
     ),

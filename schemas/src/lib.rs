@@ -14,6 +14,7 @@
 //! - [`job`]: the job row that events fold into, and the JSON that users see
 //! - [`ledger`]: what stitch counted
 //! - [`manifest`]: what an edge needs to play a video
+//! - [`quality`]: how close renditions are to their source
 
 pub mod claim;
 pub mod event;
@@ -23,6 +24,7 @@ pub mod job;
 pub mod ladder;
 pub mod ledger;
 pub mod manifest;
+pub mod quality;
 pub mod source;
 pub mod topic;
 pub mod wire;

@@ -120,23 +120,6 @@ impl Edge {
         }
     }
 
-    /// `GET /api/jobs/{id}/quality`.
-    pub(super) async fn quality(&self, job: JobId) -> Answer {
-        let (row, _) = self.known(job).await?;
-        if row.assessed.is_empty() {
-            return Err(Problem::not_found("the quality of this video has not been measured"));
-        }
-        let renditions: Vec<_> = row
-            .assessed
-            .values()
-            .map(|fact| {
-                let event = &fact.event;
-                json!({ "quality": event.quality, "psnr_db": event.psnr_db, "ssim": event.ssim, "maker": event.maker })
-            })
-            .collect();
-        Ok(fresh(warp::reply::json(&json!({ "id": job, "renditions": renditions }))))
-    }
-
     /// The row and the picture of a job that exists.
     pub(super) async fn known(&self, job: JobId) -> Result<(schemas::job::JobRow, schemas::job::Live), Problem> {
         let found = self.board.look(job).await?;

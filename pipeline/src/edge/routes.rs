@@ -224,15 +224,23 @@ fn job_routes(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
         },
     );
     let part = warp::path!("api" / "jobs" / String / String).and(asked(edge)).then(
-        |job: String, part: String, edge: Arc<Edge>, method: Method, headers: HeaderMap, _: String| async move {
-            let (route, answer) = job_part(&edge, &job, &part, &method, &headers).await;
+        |job: String, part: String, edge: Arc<Edge>, method: Method, headers: HeaderMap, query: String| async move {
+            let (route, answer) = job_part(&edge, (&job, &part, &query), &method, &headers).await;
             at(route, answer)
         },
     );
     list.or(one).unify().or(socket).unify().or(part).unify().boxed()
 }
 
-async fn job_part(edge: &Edge, job: &str, part: &str, method: &Method, headers: &HeaderMap) -> (&'static str, Answer) {
+/// What is asked of a job: its id, the part, and the query.
+type JobPart<'a> = (&'a str, &'a str, &'a str);
+
+async fn job_part(
+    edge: &Edge,
+    (job, part, query): JobPart<'_>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> (&'static str, Answer) {
     let read = || reads(method).and_then(|()| parse(job));
     macro_rules! reading {
         ($route:literal, $job:ident => $answer:expr) => {
@@ -251,6 +259,7 @@ async fn job_part(edge: &Edge, job: &str, part: &str, method: &Method, headers: 
         "explain" => reading!("/api/jobs/{id}/explain", job => edge.explain(job)),
         "ledger" => reading!("/api/jobs/{id}/ledger", job => edge.ledger(job)),
         "quality" => reading!("/api/jobs/{id}/quality", job => edge.quality(job)),
+        "quality.csv" => reading!("/api/jobs/{id}/quality.csv", job => edge.quality_table(job, query)),
         "ws" => {
             let detail = "this address speaks WebSocket: ask for an upgrade";
             let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail);

@@ -294,6 +294,7 @@ impl<'a> Work<'a> {
             first_pts: 0,
             last_pts: end - 1,
             end_pts: end,
+            psnr: Vec::new(),
         };
         Ok(Encoded { frames_in: self.samples_in, damaged, renditions: vec![rendition], encoder: encode::build() })
     }

@@ -2,7 +2,8 @@
 //!
 //! A child gets the source as its standard input (an open file that it can seek in) and the first request as an argument.
 //! Its standard output is a socket: it answers there in frames of one byte of kind, four bytes of length (big-endian) and
-//! the payload, and takes further requests from there, each behind four bytes of length.
+//! the payload, and takes further requests from there, each behind four bytes of length. A rendition that it shall compare with
+//! its source comes the same way behind the request, so that it needs no second file and nothing waits in memory.
 //!
 //! Loading the libraries costs more than the work on a small chunk's container, so a child whose work went well waits a
 //! moment for more about the same source. It never sees another one: what a hostile file may have done to it stays with
@@ -21,9 +22,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{Code, Engine, Error, Output, Request, Response, Run, encode};
+use super::{Code, Engine, Error, Feed, Output, Request, Response, Run, encode, feed};
 
 /// Kinds of frames.
 pub mod kind {
@@ -92,6 +95,22 @@ impl ChildEngine {
 
 impl Engine for ChildEngine {
     fn start(&self, request: &Request, source: File) -> Result<Box<dyn Run>, Error> {
+        Ok(Box::new(self.begin(request, source)?))
+    }
+
+    fn start_fed(&self, request: &Request, source: File, feed: Feed) -> Result<Box<dyn Run>, Error> {
+        let mut run = self.begin(request, source)?;
+        run.feed(feed);
+        Ok(Box::new(run))
+    }
+
+    fn build(&self) -> String {
+        encode::build()
+    }
+}
+
+impl ChildEngine {
+    fn begin(&self, request: &Request, source: File) -> Result<ChildRun, Error> {
         let failed = |what: String| Error::new(Code::EncoderFailed, format!("start the media process: {what}"));
         let (work, began) = (name(request), Instant::now());
         let request = serde_json::to_string(request).map_err(|error| failed(error.to_string()))?;
@@ -105,15 +124,10 @@ impl Engine for ChildEngine {
             Some(live) => (live, Some(request)),
             None => (self.spawn(&request, source, identity).map_err(|error| failed(error.to_string()))?, None),
         };
-        Ok(Box::new(ChildRun { live: Some(live), unsent, waiting: Arc::clone(&self.waiting), work, began }))
+        let waiting = Arc::clone(&self.waiting);
+        Ok(ChildRun { live: Some(live), unsent, feeding: None, waiting, work, began })
     }
 
-    fn build(&self) -> String {
-        encode::build()
-    }
-}
-
-impl ChildEngine {
     fn spawn(&self, request: &str, source: File, identity: Identity) -> std::io::Result<Live> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -130,8 +144,9 @@ impl ChildEngine {
             .spawn()?;
         let stderr = child.stderr.take().ok_or_else(|| std::io::Error::other("no messages"))?;
         let last_words = tokio::spawn(listen(stderr));
-        let socket = BufReader::with_capacity(256 * 1024, UnixStream::from_std(ours)?);
-        Ok(Live { identity, child, socket, last_words })
+        let (answers, requests) = UnixStream::from_std(ours)?.into_split();
+        let answers = BufReader::with_capacity(256 * 1024, answers);
+        Ok(Live { identity, child, answers, requests: Some(requests), last_words })
     }
 }
 
@@ -139,7 +154,9 @@ impl ChildEngine {
 struct Live {
     identity: Identity,
     child: Child,
-    socket: BufReader<UnixStream>,
+    answers: BufReader<OwnedReadHalf>,
+    /// Absent while a feed is on its way.
+    requests: Option<OwnedWriteHalf>,
     last_words: tokio::task::JoinHandle<String>,
 }
 
@@ -149,10 +166,20 @@ struct ChildRun {
     live: Option<Live>,
     /// A request that the child has not been sent yet.
     unsent: Option<String>,
+    /// A feed on its way.
+    feeding: Option<Feeding>,
     waiting: Waiting,
     /// What is asked, in a word.
     work: &'static str,
     began: Instant,
+}
+
+/// A feed on its way to a child.
+struct Feeding {
+    /// Gives the way to the child back when all of it is there.
+    task: AbortOnDropHandle<Option<OwnedWriteHalf>>,
+    /// Why it broke off, if the child is not to blame.
+    broken: Arc<Mutex<Option<Error>>>,
 }
 
 /// The word for `request` in the trace.
@@ -161,6 +188,7 @@ fn name(request: &Request) -> &'static str {
         Request::Probe => "probe",
         Request::Video(_) => "video",
         Request::Audio(_) => "audio",
+        Request::Compare(_) => "compare",
     }
 }
 
@@ -182,19 +210,20 @@ async fn listen(mut stderr: ChildStderr) -> String {
 
 impl Live {
     async fn send(&mut self, request: &str) -> std::io::Result<()> {
-        let length = u32::try_from(request.len()).map_err(std::io::Error::other)?;
-        self.socket.write_all(&length.to_be_bytes()).await?;
-        self.socket.write_all(request.as_bytes()).await
+        match &mut self.requests {
+            Some(requests) => send(requests, request).await,
+            None => Err(std::io::Error::other("a rendition is on its way")),
+        }
     }
 
     async fn frame(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
-        let kind = self.socket.read_u8().await?;
-        let length = self.socket.read_u32().await? as usize;
+        let kind = self.answers.read_u8().await?;
+        let length = self.answers.read_u32().await? as usize;
         if length > MAX_FRAME {
             return Err(std::io::Error::other("a frame of absurd length"));
         }
         let mut payload = vec![0; length];
-        self.socket.read_exact(&mut payload).await?;
+        self.answers.read_exact(&mut payload).await?;
         Ok((kind, payload))
     }
 
@@ -212,7 +241,41 @@ impl Live {
     }
 }
 
+/// Sends one request.
+async fn send(requests: &mut OwnedWriteHalf, request: &str) -> std::io::Result<()> {
+    let length = u32::try_from(request.len()).map_err(std::io::Error::other)?;
+    requests.write_all(&length.to_be_bytes()).await?;
+    requests.write_all(request.as_bytes()).await
+}
+
 impl ChildRun {
+    /// Sends `feed` behind the request, while answers are read.
+    fn feed(&mut self, bytes: Feed) {
+        let Some(mut requests) = self.live.as_mut().and_then(|live| live.requests.take()) else { return };
+        let (unsent, broken) = (self.unsent.take(), Arc::new(Mutex::new(None)));
+        let told = Arc::clone(&broken);
+        let task = tokio::spawn(async move {
+            if let Some(request) = unsent {
+                send(&mut requests, &request).await.ok()?;
+            }
+            match feed::send(&mut requests, bytes).await {
+                Ok(()) => Some(requests),
+                Err(error) => {
+                    // Said before the child can notice.
+                    *told.lock().unwrap_or_else(PoisonError::into_inner) = error;
+                    None
+                }
+            }
+        });
+        self.feeding = Some(Feeding { task: AbortOnDropHandle::new(task), broken });
+    }
+
+    /// Why the work failed: because its feed broke off, or else for `cause`.
+    fn failure(&self, cause: Error) -> Error {
+        let broken = self.feeding.as_ref().map(|feeding| &feeding.broken);
+        broken.and_then(|broken| broken.lock().unwrap_or_else(PoisonError::into_inner).take()).unwrap_or(cause)
+    }
+
     /// Lets the child wait for more work on its source, for a while.
     fn retire(&mut self) {
         let Some(live) = self.live.take() else { return };
@@ -244,7 +307,8 @@ impl Run for ChildRun {
             return Err(live.post_mortem().await);
         }
         let Ok((kind, payload)) = live.frame().await else {
-            return Err(live.post_mortem().await);
+            let cause = live.post_mortem().await;
+            return Err(self.failure(cause));
         };
         match kind {
             kind::PROGRESS => {
@@ -264,10 +328,19 @@ impl Run for ChildRun {
                 // What lies between these lines of a trace is what a job costs beside its media work.
                 let took_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 tracing::debug!(work = self.work, took_us, "media work is done");
-                self.retire();
+                if let Some(feeding) = self.feeding.take() {
+                    // The child has read all of it.
+                    live.requests = feeding.task.await.ok().flatten();
+                }
+                if live.requests.is_some() {
+                    self.retire();
+                }
                 Ok(Output::Done(response))
             }
-            kind::FAILED => Err(serde_json::from_slice(&payload).map_err(|_| garbled())?),
+            kind::FAILED => {
+                let cause = serde_json::from_slice(&payload).map_err(|_| garbled())?;
+                Err(self.failure(cause))
+            }
             _ => Err(garbled()),
         }
     }

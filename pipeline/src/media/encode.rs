@@ -7,10 +7,12 @@ use schemas::ladder::Rung;
 use schemas::source::VideoTrack;
 
 use super::picture::{is_hdr, is_rgb};
-use super::{Code, Error, SHIFT_DIVISOR};
+use super::{Code, Error, SHIFT_DIVISOR, VideoTask, psnr};
 
 /// Constant rate factor; the cap of the rung holds above it.
 const CRF: u32 = 23;
+/// What a step better takes from it: about half the error.
+const STEP: u32 = 3;
 
 /// An encoded picture, in order of decoding.
 pub struct Packet {
@@ -20,6 +22,8 @@ pub struct Packet {
     pub key: bool,
     /// Length-prefixed NAL units.
     pub data: Vec<u8>,
+    /// Luma PSNR of the picture, decibels, when the encoder says it.
+    pub psnr: Option<f64>,
 }
 
 /// An open encoder.
@@ -29,6 +33,8 @@ pub struct Encoder {
     pub sps: Vec<u8>,
     /// Picture parameter set, without start code.
     pub pps: Vec<u8>,
+    /// Luma samples of a picture.
+    samples: f64,
 }
 
 /// Ticks per second of the output, and output ticks per tick of the source: the source's own clock, kept exact.
@@ -64,8 +70,9 @@ pub fn may_reorder(track: &VideoTrack) -> bool {
 }
 
 impl Encoder {
-    /// Opens an encoder for `rung`; `like` is a picture as the filters give it.
-    pub fn open(track: &VideoTrack, rung: &Rung, like: &ff::frame::Video) -> Result<Self, Error> {
+    /// Opens an encoder for `rung` of `task`; `like` is a picture as the filters give it.
+    pub fn open(task: &VideoTask, rung: &Rung, like: &ff::frame::Video) -> Result<Self, Error> {
+        let track = &task.media.video;
         let failed = |error: ff::Error| {
             Error::new(Code::EncoderFailed, format!("open the H.264 encoder for {}: {error}", rung.quality))
         };
@@ -89,10 +96,14 @@ impl Encoder {
             encoder.set_color_primaries(like.color_primaries());
             encoder.set_color_transfer_characteristic(like.color_transfer_characteristic());
         }
-        encoder.set_flags(ff::codec::Flags::GLOBAL_HEADER);
+        // What it says of its error changes nothing in what it encodes.
+        let mut flags = ff::codec::Flags::GLOBAL_HEADER;
+        flags.set(ff::codec::Flags::PSNR, !task.is_silent);
+        encoder.set_flags(flags);
+        psnr::listen();
         let mut options = ff::Dictionary::new();
         options.set("preset", "veryfast");
-        options.set("crf", &CRF.to_string());
+        options.set("crf", &CRF.saturating_sub(task.better.saturating_mul(STEP)).to_string());
         options.set("threads", "1");
         options.set("forced-idr", "1");
         let reorder = if may_reorder(track) { "" } else { ":bframes=0" };
@@ -117,7 +128,10 @@ impl Encoder {
         };
         let find = |kind: u8| nal_units(&header).find(|nal| nal.first().is_some_and(|first| first & 0x1f == kind));
         match (find(7), find(8)) {
-            (Some(sps), Some(pps)) => Ok(Self { sps: sps.to_vec(), pps: pps.to_vec(), encoder }),
+            (Some(sps), Some(pps)) => {
+                let samples = f64::from(rung.width) * f64::from(rung.height);
+                Ok(Self { sps: sps.to_vec(), pps: pps.to_vec(), encoder, samples })
+            }
             _ => Err(Error::new(Code::EncoderFailed, "the H.264 encoder gave no parameter sets")),
         }
     }
@@ -156,7 +170,9 @@ impl Encoder {
             data.extend_from_slice(&u32::try_from(nal.len()).unwrap_or(u32::MAX).to_be_bytes());
             data.extend_from_slice(nal);
         }
-        Ok(Some(Packet { pts, key: packet.is_key(), data }))
+        // SAFETY: only its address is looked at.
+        let psnr = psnr::of(&packet, unsafe { self.encoder.as_ptr() }, self.samples);
+        Ok(Some(Packet { pts, key: packet.is_key(), data, psnr }))
     }
 }
 

@@ -54,13 +54,23 @@ impl Pictures {
         frame: &ff::frame::Video,
         is_interlaced: bool,
     ) -> Result<Self, Error> {
+        Self::below(track, rungs.first(), rungs, frame, is_interlaced)
+    }
+
+    /// The same for some rungs of a ladder whose best one is `largest`.
+    pub fn below(
+        track: &VideoTrack,
+        largest: Option<&Rung>,
+        rungs: &[Rung],
+        frame: &ff::frame::Video,
+        is_interlaced: bool,
+    ) -> Result<Self, Error> {
         let failed =
             |error: ff::Error| Error::new(Code::EncoderFailed, format!("build the filters for the pictures: {error}"));
         let shape = Shape::of(frame, is_interlaced);
         let time_base = ff::Rational(track.time_base.num, track.time_base.den);
         let mut graph = ff::filter::Graph::new();
-        // SAFETY: a plain field of a graph without filters. Parallelism is chunks.
-        unsafe { (*graph.as_mut_ptr()).nb_threads = 1 };
+        in_one_thread(&mut graph);
         let source = ff::filter::find("buffer").ok_or(ff::Error::FilterNotFound).map_err(failed)?;
         let sink = ff::filter::find("buffersink").ok_or(ff::Error::FilterNotFound).map_err(failed)?;
         let format = ffi::AVPixelFormat::from(shape.format) as i32;
@@ -76,7 +86,7 @@ impl Pictures {
         for index in 0..rungs.len() {
             parser = parser.input(&format!("out{index}"), 0).map_err(failed)?;
         }
-        parser.parse(&describe(track, rungs, &shape)).map_err(failed)?;
+        parser.parse(&describe(track, largest, rungs, &shape)).map_err(failed)?;
         graph.validate().map_err(failed)?;
         Ok(Self { graph, shape, rungs: rungs.len(), time_base })
     }
@@ -132,6 +142,12 @@ impl Pictures {
     }
 }
 
+/// Lets `graph`, which has no filters yet, do its work in the thread of whoever asks: parallelism is chunks.
+pub fn in_one_thread(graph: &mut ff::filter::Graph) {
+    // SAFETY: a plain field of a graph.
+    unsafe { (*graph.as_mut_ptr()).nb_threads = 1 };
+}
+
 /// Whether light must be mapped from high dynamic range.
 pub fn is_hdr(track: &VideoTrack) -> bool {
     !matches!(track.transfer, Transfer::Sdr)
@@ -146,7 +162,7 @@ pub fn is_rgb(track: &VideoTrack) -> bool {
     description.is_some_and(|description| description.flags & flags != 0)
 }
 
-fn describe(track: &VideoTrack, rungs: &[Rung], shape: &Shape) -> String {
+fn describe(track: &VideoTrack, largest: Option<&Rung>, rungs: &[Rung], shape: &Shape) -> String {
     let mut chain: Vec<String> = Vec::new();
     if shape.is_interlaced {
         chain.push("yadif=mode=send_frame:deint=interlaced".into());
@@ -154,7 +170,7 @@ fn describe(track: &VideoTrack, rungs: &[Rung], shape: &Shape) -> String {
     let turned = track.rotation % 180 != 0;
     if is_hdr(track) {
         // Floating point is slow: scale to the largest rung first.
-        if let Some(largest) = rungs.first() {
+        if let Some(largest) = largest {
             let (width, height) =
                 if turned { (largest.height, largest.width) } else { (largest.width, largest.height) };
             chain.push(format!("scale=w={width}:h={height}:{SCALER}"));

@@ -8,12 +8,11 @@ use std::sync::mpsc::Sender;
 use ffmpeg_next as ff;
 use schemas::ladder::Rung;
 use schemas::manifest::samples::Sample;
-use schemas::source::VideoTrack;
 
 use super::boxes::{Fragments, VideoInit, video_init};
 use super::crew::Work;
 use super::encode::{self, Encoder, Packet};
-use super::{Code, EncodedRendition, Error, SHIFT_DIVISOR};
+use super::{Code, EncodedRendition, Error, SHIFT_DIVISOR, VideoTask};
 
 /// Bytes of a rendition, by its index, on their way to the sink.
 pub type Piece = (usize, Vec<u8>);
@@ -52,23 +51,25 @@ pub struct RungWork {
     last_pts: i64,
     end_pts: i64,
     keyframes: u32,
+    /// Luma PSNR of each picture that its encoder told, decibels, in the order in which they are shown.
+    psnr: Vec<f64>,
 }
 
 impl RungWork {
-    /// Opens rung number `index`; `like` is a picture as the filters give it. Bytes go to `pieces`.
+    /// Opens rung number `index` of `task`; `like` is a picture as the filters give it. Bytes go to `pieces`.
     pub fn open(
         index: usize,
-        track: &VideoTrack,
+        task: &VideoTask,
         rung: &Rung,
         like: &ff::frame::Video,
         pieces: Sender<Piece>,
     ) -> Result<Self, Error> {
-        let (timescale, _) = encode::timescale(track);
+        let (timescale, _) = encode::timescale(&task.media.video);
         Ok(Self {
             index,
             rung: rung.clone(),
             pieces,
-            encoder: Encoder::open(track, rung, like)?,
+            encoder: Encoder::open(task, rung, like)?,
             timescale,
             shift: i64::from(timescale / SHIFT_DIVISOR),
             pending: VecDeque::new(),
@@ -78,6 +79,7 @@ impl RungWork {
             last_pts: 0,
             end_pts: 0,
             keyframes: 0,
+            psnr: Vec::new(),
         })
     }
 
@@ -124,6 +126,9 @@ impl RungWork {
         self.last_pts = *decode.last().ok_or_else(odd)?;
         self.end_pts = end;
         self.keyframes += u32::try_from(group.iter().filter(|packet| packet.key).count()).unwrap_or(0);
+        let mut shown: Vec<(i64, Option<f64>)> = group.iter().map(|packet| (packet.pts, packet.psnr)).collect();
+        shown.sort_by_key(|(pts, _)| *pts);
+        self.psnr.extend(shown.into_iter().filter_map(|(_, psnr)| psnr));
         let bytes = self.fragments.write(start, &samples, &data)?;
         let gone = |_| Error::new(Code::EncoderFailed, "nobody takes what was encoded");
         self.pieces.send((self.index, bytes)).map_err(gone)
@@ -139,17 +144,21 @@ impl RungWork {
             timescale: self.timescale,
             shift: self.shift.unsigned_abs(),
         })?;
+        let frames = self.fragments.samples.len();
+        // All of them or none: nobody could tell whose figure is missing.
+        let psnr = if self.psnr.len() == frames { self.psnr } else { Vec::new() };
         Ok(EncodedRendition {
             init: init.bytes,
             codec: init.codec,
             timescale: self.timescale,
-            frames: self.fragments.samples.len() as u64,
+            frames: frames as u64,
             samples: self.fragments.packed(),
             fragments: self.fragments.list,
             first_pts: self.first_pts.unwrap_or(0),
             last_pts: self.last_pts,
             end_pts: self.end_pts,
             keyframes: self.keyframes,
+            psnr: schemas::quality::psnr::pack(psnr),
         })
     }
 }

@@ -1,11 +1,13 @@
 //! Opening a file that nobody trusts: a forced demuxer over bytes that are already open, and nothing else.
 //!
 //! Playlists, external references and protocols have no way in: the demuxer reads through callbacks on one file, and
-//! every attempt to open something else is refused.
+//! every attempt to open something else is refused. A rendition of our own is read the same way, out of a feed that cannot
+//! be sought in.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int, c_void};
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::ptr;
 
@@ -34,10 +36,10 @@ pub struct Source {
     pub container: Container,
 }
 
-struct Reader {
-    file: File,
-    position: u64,
-    size: u64,
+/// What a demuxer reads from.
+enum Reader {
+    File { file: File, position: u64, size: u64 },
+    Feed(Box<dyn Read + Send>),
 }
 
 impl Source {
@@ -50,7 +52,16 @@ impl Source {
         let container = sniff::sniff(&head).ok_or_else(|| {
             Error::new(Code::UnsupportedMedia, "the file is no MP4, MOV, AVI, WebM, MKV or MPEG-TS by its first bytes")
         })?;
-        let reader = Box::into_raw(Box::new(Reader { file, position: 0, size }));
+        Self::over(Reader::File { file, position: 0, size }, container)
+    }
+
+    /// Opens a fragmented MP4 of which the bytes come one after the other.
+    pub fn feed(bytes: Box<dyn Read + Send>) -> Result<Self, Error> {
+        Self::over(Reader::Feed(bytes), Container::Mp4)
+    }
+
+    fn over(reader: Reader, container: Container) -> Result<Self, Error> {
+        let reader = Box::into_raw(Box::new(reader));
         let mut source = Self { input: None, io: ptr::null_mut(), reader, container };
         source.connect()?;
         Ok(source)
@@ -77,6 +88,7 @@ impl Source {
         // SAFETY: every pointer below comes from the allocator beside it and is checked; `reader` outlives `io`, and
         // `io` outlives the demuxer, because `Drop` frees them in that order.
         unsafe {
+            let can_seek = matches!(*self.reader, Reader::File { .. });
             let buffer = ffi::av_malloc(BUFFER).cast();
             self.io = ffi::avio_alloc_context(
                 buffer,
@@ -85,7 +97,7 @@ impl Source {
                 self.reader.cast::<c_void>(),
                 Some(read),
                 None,
-                Some(seek),
+                if can_seek { Some(seek) } else { None },
             );
             if self.io.is_null() {
                 ffi::av_free(buffer.cast());
@@ -177,12 +189,15 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
     let (reader, buffer) = unsafe {
         (&mut *opaque.cast::<Reader>(), std::slice::from_raw_parts_mut(buffer, usize::try_from(size).unwrap_or(0)))
     };
-    match reader.file.read_at(buffer, reader.position) {
-        Ok(0) => ffi::AVERROR_EOF,
-        Ok(count) => {
-            reader.position += count as u64;
-            c_int::try_from(count).unwrap_or(c_int::MAX)
+    let read = match reader {
+        Reader::File { file, position, .. } => {
+            file.read_at(buffer, *position).inspect(|count| *position += *count as u64)
         }
+        Reader::Feed(bytes) => bytes.read(buffer),
+    };
+    match read {
+        Ok(0) => ffi::AVERROR_EOF,
+        Ok(count) => c_int::try_from(count).unwrap_or(c_int::MAX),
         Err(_) => ffi::AVERROR(ffi::EIO),
     }
 }
@@ -190,17 +205,18 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
 unsafe extern "C" fn seek(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
     // SAFETY: as in `read`.
     let reader = unsafe { &mut *opaque.cast::<Reader>() };
-    let size = i64::try_from(reader.size).unwrap_or(i64::MAX);
+    let Reader::File { position, size, .. } = reader else { return i64::from(ffi::AVERROR(ffi::EINVAL)) };
+    let size = i64::try_from(*size).unwrap_or(i64::MAX);
     let target = match whence & !ffi::AVSEEK_FORCE {
         whence if whence == ffi::AVSEEK_SIZE => return size,
         0 => Some(offset),
-        1 => i64::try_from(reader.position).ok().and_then(|position| position.checked_add(offset)),
+        1 => i64::try_from(*position).ok().and_then(|position| position.checked_add(offset)),
         2 => size.checked_add(offset),
         _ => None,
     };
     match target.and_then(|target| u64::try_from(target).ok()) {
         Some(target) => {
-            reader.position = target;
+            *position = target;
             target as i64
         }
         None => i64::from(ffi::AVERROR(ffi::EINVAL)),

@@ -171,7 +171,9 @@ impl<'a> Work<'a> {
         self.is_interlaced |= frame.is_interlaced();
         if !self.pictures.as_ref().is_some_and(|pictures| pictures.fits(frame, self.is_interlaced)) {
             self.drain_pictures()?;
-            self.pictures = Some(Pictures::new(self.track, &self.task.rungs, frame, self.is_interlaced)?);
+            let (rungs, largest) = (&self.task.rungs, self.task.largest.as_ref());
+            let largest = largest.or(rungs.first());
+            self.pictures = Some(Pictures::below(self.track, largest, rungs, frame, self.is_interlaced)?);
         }
         if let Some(pictures) = &mut self.pictures {
             pictures.push(frame)?;
@@ -204,7 +206,7 @@ impl<'a> Work<'a> {
     fn encode_pictures(&mut self, scaled: Vec<ff::frame::Video>) -> Result<(), Error> {
         if let Some(hand) = self.hand.take() {
             let rungs = self.task.rungs.iter().zip(&scaled).enumerate();
-            let works = rungs.map(|(index, (rung, like))| RungWork::open(index, self.track, rung, like, hand.clone()));
+            let works = rungs.map(|(index, (rung, like))| RungWork::open(index, self.task, rung, like, hand.clone()));
             let works = works.collect::<Result<Vec<_>, Error>>()?;
             self.crew = Some(Crew::new(works, CORES.own(), Arc::new(|| CORES.idle())));
         }

@@ -9,8 +9,12 @@ use ffmpeg_next as ff;
 
 use super::child::kind;
 use super::cores::CORES;
+use super::feed;
 use super::source::Source;
-use super::{Code, Error, Request, Response, Sink, audio, probe, sandbox, video};
+use super::{Code, Error, Request, Response, Sink, audio, compare, probe, sandbox, video};
+
+/// By so much a comparison steps back behind other processes.
+const NICE: i32 = 10;
 
 /// The life of a media child: the first request, JSON, then those that come. Answers the exit code.
 pub fn main(request: &str) -> u8 {
@@ -67,7 +71,16 @@ fn work(request: &str, source: &File, frames: &mut Frames) -> Result<Response, E
     let source = source
         .try_clone()
         .map_err(|error| Error::new(Code::EncoderFailed, format!("take over the source: {error}")))?;
-    run(&request, source, frames)
+    if !matches!(request, Request::Compare(_)) {
+        return run(&request, source, frames);
+    }
+    // What only adds to a video leaves the processor to what a video needs. Where that is not allowed, it is no harm.
+    let _ = rustix::process::nice(NICE);
+    let mut feed = feed::Reader::open()?;
+    let answer = run_fed(&request, source, Box::new(feed.again()?), frames)?;
+    // What follows on the socket is the next request.
+    feed.drain()?;
+    Ok(answer)
 }
 
 /// Lets FFmpeg say only what kills it; what is wrong with a file is told by results.
@@ -77,11 +90,22 @@ pub fn quiet() {
 
 /// Does the work of `request` on `source` in this thread.
 pub fn run(request: &Request, source: File, sink: &mut dyn Sink) -> Result<Response, Error> {
+    run_fed(request, source, Box::new(io::empty()), sink)
+}
+
+/// The same for work that may need the rendition in `feed` beside its source.
+pub fn run_fed(
+    request: &Request,
+    source: File,
+    feed: Box<dyn Read + Send>,
+    sink: &mut dyn Sink,
+) -> Result<Response, Error> {
     let source = Source::open(source)?;
     match request {
         Request::Probe => probe::probe(source).map(|probed| Response::Probed(Box::new(probed))),
         Request::Video(task) => video::encode(source, task, sink).map(Response::Encoded),
         Request::Audio(task) => audio::encode(source, task, sink).map(Response::Encoded),
+        Request::Compare(task) => compare::compare(source, feed, task, sink).map(Response::Compared),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod assemble;
 mod books;
+mod quality;
 
 use bytes::Bytes;
 use connectors::catalog::Decision;
@@ -134,6 +135,7 @@ async fn publish(event: &ChunkTranscoded, cx: &Context) -> Result<Vec<RenditionS
     assemble::add_progressive(&mut manifest, &chunks, &pieces, cx).await?;
     manifest.complete = true;
     let (manifest, claim) = write_once(manifest, cx).await?;
+    quality::write(event, &chunks, cx).await?;
     cx.doors.blobs.delete(&manifest::live_key(event.job)).await?;
     cx.report(Report::Playable);
     cx.conclude(Decision {

@@ -1,4 +1,7 @@
 //! `chunk.cut` -> `chunk.transcoded`: one time range, decoded once, encoded for every rung.
+//!
+//! # Layout
+//! - [`contract`]: which rungs of it are encoded once more
 
 use std::time::Duration;
 
@@ -9,9 +12,12 @@ use schemas::{Claim, TaskKey};
 use tokio::time::{Instant, timeout};
 
 use super::{next_output, open_source, wrong_answer};
-use crate::media::{AudioTask, Code, Encoded, Engine, Output, RECIPE, Request, Response, VideoTask};
+use crate::media::{AudioTask, Code, Encoded, EncodedRendition, Engine, Output, RECIPE, Request, Response, VideoTask};
 use crate::metrics;
 use crate::stage::{Context, Report, Stage, StageError, Unit};
+use contract::Verdict;
+
+mod contract;
 
 /// Longest video that a deadline is made for, seconds: twelve hours.
 const LONGEST_SOURCE_S: f64 = 12.0 * 3600.0;
@@ -30,27 +36,81 @@ impl<E: Engine> Transcode<E> {
         Self { engine }
     }
 
-    /// Runs the engine; bytes go to their blobs as they come.
-    async fn encode(&self, event: &ChunkCut, cx: &Context) -> Result<(Encoded, Vec<Claim>), StageError> {
+    /// Encodes the whole chunk, and once more the rungs of it that are below their floor.
+    async fn encode(&self, event: &ChunkCut, cx: &Context) -> Result<(Encoded, Vec<Made>), StageError> {
+        let all: Vec<usize> = (0..qualities(event).count()).collect();
+        let (mut encoded, made) = self.run(event, &all, 0, cx).await?;
+        let mut made: Vec<Option<Made>> = made.into_iter().map(Some).collect();
+        for again in 1..=contract::AT_MOST {
+            let below = |(index, made): (usize, &Option<Made>)| {
+                made.as_ref().is_some_and(|made| made.verdict == Verdict::Again).then_some(index)
+            };
+            let below: Vec<usize> = made.iter().enumerate().filter_map(below).collect();
+            if below.is_empty() {
+                break;
+            }
+            // What was written of them goes before the same names are written to again: nothing of it was to be seen.
+            below.iter().for_each(|index| made[*index] = None);
+            let (better, renditions) = self.run(event, &below, again, cx).await?;
+            metrics::chunk_encoded_again(below.len() as u64);
+            for ((index, rendition), one) in below.into_iter().zip(better.renditions).zip(renditions) {
+                encoded.renditions[index] = rendition;
+                made[index] = Some(one);
+            }
+        }
+        Ok((encoded, made.into_iter().flatten().collect()))
+    }
+
+    /// Runs the engine for the renditions `wanted`, by their index, `better` by so many steps; bytes go to their blobs as they
+    /// come. Blobs are finished by whoever keeps them.
+    async fn run(
+        &self,
+        event: &ChunkCut,
+        wanted: &[usize],
+        better: u32,
+        cx: &Context,
+    ) -> Result<(Encoded, Vec<Made>), StageError> {
         let file = open_source(cx, &event.source, false).await?;
-        let mut run = self.engine.start(&request(event), file)?;
+        let mut run = self.engine.start(&request(event, wanted, better), file)?;
         let (mut writers, build) = (Vec::new(), self.engine.build());
-        for quality in qualities(event) {
-            writers.push(cx.doors.blobs.writer(&blob_key(event, quality, &build)).await?);
+        for quality in wanted.iter().filter_map(|index| qualities(event).nth(*index)) {
+            writers.push((cx.doors.blobs.writer(&blob_key(event, quality, &build)).await?, 0));
         }
         let encoded = loop {
             match next_output(run.as_mut(), cx).await? {
                 Output::Progress(frames) => cx.report(Report::Done(frames.min(event.weight))),
                 Output::Bytes(rendition, bytes) => match writers.get_mut(rendition) {
-                    Some(writer) => writer.write(bytes).await?,
+                    Some((writer, written)) => {
+                        *written += bytes.len() as u64;
+                        writer.write(bytes).await?;
+                    }
                     None => return Err(StageError::retry("media_crashed", "the media process named a rung too many")),
                 },
                 Output::Done(Response::Encoded(encoded)) => break encoded,
                 Output::Done(other) => return Err(wrong_answer(&other)),
             }
         };
-        Ok((encoded, finish(writers).await?))
+        if encoded.renditions.len() != writers.len() {
+            return Err(StageError::retry("media_crashed", "the media process lost a rung"));
+        }
+        let judge = |index: usize, rendition: &EncodedRendition, bytes: u64| match event.rungs.get(index) {
+            Some(rung) if event.kind == ChunkKind::Video => contract::judge(rung, rendition, bytes, better),
+            _ => Verdict::Keep,
+        };
+        let made = wanted.iter().zip(&encoded.renditions).zip(writers).map(|((index, rendition), (writer, bytes))| {
+            Made { writer, again: better, verdict: judge(*index, rendition, bytes) }
+        });
+        let made = made.collect();
+        Ok((encoded, made))
     }
+}
+
+/// A rendition whose bytes are written and that may still be encoded again.
+struct Made {
+    writer: Writer,
+    /// How often it was encoded again.
+    again: u32,
+    verdict: Verdict,
 }
 
 impl<E: Engine> Stage for Transcode<E> {
@@ -75,8 +135,8 @@ impl<E: Engine> Stage for Transcode<E> {
             return Ok(Vec::new());
         }
         let began = Instant::now();
-        let (encoded, claims, warnings) = match self.encode(&event, cx).await {
-            Ok((encoded, claims)) => (encoded, claims, Vec::new()),
+        let (encoded, made, warnings) = match self.encode(&event, cx).await {
+            Ok((encoded, made)) => (encoded, made, Vec::new()),
             // A video whose sound is broken is still a video.
             Err(StageError::Reject(cause)) if event.kind == ChunkKind::Audio && is_about_media(cause.code) => {
                 let silent = Encoded { frames_in: 0, damaged: 0, renditions: Vec::new(), encoder: String::new() };
@@ -91,10 +151,11 @@ impl<E: Engine> Stage for Transcode<E> {
             // Its frames are samples.
             ChunkKind::Audio => metrics::chunk_encoded("audio", 0),
         }
+        let kept = finish(made).await?;
         let renditions: Vec<ChunkRendition> = qualities(&event)
             .zip(encoded.renditions)
-            .zip(claims)
-            .map(|((quality, made), blob)| ChunkRendition {
+            .zip(kept)
+            .map(|((quality, made), (again, cap_won, blob))| ChunkRendition {
                 quality: quality.to_owned(),
                 blob,
                 init: made.init,
@@ -107,6 +168,9 @@ impl<E: Engine> Stage for Transcode<E> {
                 last_pts: made.last_pts,
                 end_pts: made.end_pts,
                 keyframes: made.keyframes,
+                psnr: made.psnr,
+                again,
+                cap_won,
             })
             .collect();
         Ok(vec![ChunkTranscoded {
@@ -125,6 +189,7 @@ impl<E: Engine> Stage for Transcode<E> {
             encoder: encoded.encoder,
             took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             worker: cx.worker.to_string(),
+            source: Some(event.source),
         }])
     }
 
@@ -148,7 +213,7 @@ fn is_about_media(code: &str) -> bool {
     [Code::DamagedMedia, Code::UnsupportedMedia].iter().any(|known| known.as_str() == code)
 }
 
-fn request(event: &ChunkCut) -> Request {
+fn request(event: &ChunkCut, wanted: &[usize], better: u32) -> Request {
     match event.kind {
         ChunkKind::Audio => Request::Audio(AudioTask { media: event.media.clone(), kbps: event.audio_kbps }),
         ChunkKind::Video => Request::Video(VideoTask {
@@ -156,7 +221,10 @@ fn request(event: &ChunkCut) -> Request {
             start: event.start,
             end: event.end,
             decode_from: event.decode_from,
-            rungs: event.rungs.clone(),
+            rungs: wanted.iter().filter_map(|index| event.rungs.get(*index)).cloned().collect(),
+            largest: event.rungs.first().cloned(),
+            better,
+            is_silent: false,
         }),
     }
 }
@@ -175,12 +243,13 @@ fn blob_key(event: &ChunkCut, quality: &str, build: &str) -> String {
     format!("{}chunks/{:05}-{made}-{quality}.m4s", manifest::prefix(event.job), event.index)
 }
 
-async fn finish(writers: Vec<Writer>) -> Result<Vec<Claim>, StageError> {
-    let mut claims = Vec::with_capacity(writers.len());
-    for writer in writers {
-        claims.push(writer.finish().await?);
+/// Finishes the blobs; answers how often each was encoded again, whether its cap won, and its claim.
+async fn finish(made: Vec<Made>) -> Result<Vec<(u32, bool, Claim)>, StageError> {
+    let mut kept = Vec::with_capacity(made.len());
+    for Made { writer, again, verdict } in made {
+        kept.push((again, verdict == Verdict::CapWon, writer.finish().await?));
     }
-    Ok(claims)
+    Ok(kept)
 }
 
 #[cfg(test)]

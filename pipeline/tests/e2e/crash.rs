@@ -194,7 +194,8 @@ fn orphans(data: &Path, kills: &BTreeMap<String, usize>) -> Vec<String> {
     }
     let is_orphan = |file: &Path| {
         let is_job = jobs.iter().any(|job| file.starts_with(blobs.join("jobs").join(job)));
-        !(known.contains(file) || is_job && is_source(file))
+        let is_beside = is_source(file) || keys::is_about_quality(&file.to_string_lossy());
+        !(known.contains(file) || is_job && is_beside)
     };
     let files = files_below(&blobs);
     println!("{} files in the blob store for {} jobs", files.len(), jobs.len());

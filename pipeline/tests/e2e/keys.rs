@@ -1,4 +1,4 @@
-//! The blobs that a manifest names.
+//! The blobs that a manifest names, and those beside them.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,12 @@ pub fn named(manifest: &[u8]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     collect(&serde_json::from_slice(manifest).unwrap_or_default(), &mut found);
     found
+}
+
+/// Whether the blob `rest` of a job says something of its quality: what its encoders said, or a report with its figures.
+pub fn is_about_quality(rest: &str) -> bool {
+    let name = rest.rsplit('/').next().unwrap_or(rest);
+    name == "quality.json" || name.starts_with("frames-") || name.starts_with("quality-")
 }
 
 fn collect(value: &Value, found: &mut BTreeSet<String>) {

@@ -18,6 +18,7 @@ mod measure;
 mod patch;
 mod playback;
 mod process;
+mod quality;
 mod refusals;
 mod server;
 mod sound;

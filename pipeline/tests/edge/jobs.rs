@@ -210,7 +210,6 @@ async fn a_ledger_is_served_when_there_is_one() {
     assert_eq!(house.get(&format!("/api/jobs/{job}/ledger")).await.status(), 409);
     house.doors.blobs.put(&schemas::ledger::key(job), "{\"balanced\":true}".into()).await.unwrap();
     assert_eq!(house.json(&format!("/api/jobs/{job}/ledger")).await["balanced"], true);
-    assert_eq!(house.get(&format!("/api/jobs/{job}/quality")).await.status(), 404);
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use pipeline::media::{Engine, Error, Output, Request, Run, Sink, worker};
+use futures::StreamExt;
+use pipeline::media::{Engine, Error, Feed, Output, Request, Run, Sink, worker};
 use tokio::sync::{Semaphore, mpsc};
 
 /// Media work in a thread, without a child process.
@@ -38,6 +39,37 @@ impl Engine for InThread {
         Ok(Box::new(ThreadRun(receiver)))
     }
 
+    fn start_fed(&self, request: &Request, source: std::fs::File, mut feed: Feed) -> Result<Box<dyn Run>, Error> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (pieces, mut rest) = (std::sync::mpsc::sync_channel(4), std::collections::VecDeque::new());
+        let (give, take) = pieces;
+        tokio::spawn(async move {
+            while let Some(piece) = feed.next().await {
+                let give = give.clone();
+                // A full channel waits, and this is no thread that may.
+                if tokio::task::spawn_blocking(move || give.send(piece)).await.is_ok_and(|sent| sent.is_err()) {
+                    return;
+                }
+            }
+        });
+        let read = move |buffer: &mut [u8]| {
+            while rest.is_empty() {
+                match take.recv() {
+                    Ok(piece) => rest.extend(piece.map_err(std::io::Error::other)?),
+                    Err(_) => return Ok(0),
+                }
+            }
+            std::io::Read::read(&mut rest, buffer)
+        };
+        let request = request.clone();
+        std::thread::spawn(move || {
+            let mut channel = Channel(sender.clone());
+            let feed = Box::new(Pull(read));
+            let _ = sender.send(worker::run_fed(&request, source, feed, &mut channel).map(Output::Done));
+        });
+        Ok(Box::new(ThreadRun(receiver)))
+    }
+
     fn build(&self) -> String {
         "in a thread".to_owned()
     }
@@ -47,6 +79,15 @@ impl Engine for InThread {
 impl Run for ThreadRun {
     async fn next(&mut self) -> Result<Output, Error> {
         self.0.recv().await.expect("the thread answers")
+    }
+}
+
+/// Reads what a function gives.
+struct Pull<F>(F);
+
+impl<F: FnMut(&mut [u8]) -> std::io::Result<usize>> std::io::Read for Pull<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        (self.0)(buffer)
     }
 }
 
@@ -64,6 +105,10 @@ impl Engine for Stepped {
     fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error> {
         let run = InThread.start(request, source)?;
         Ok(Box::new(SteppedRun { permits: Arc::clone(&self.0), run, may_go_on: matches!(request, Request::Probe) }))
+    }
+
+    fn start_fed(&self, request: &Request, source: std::fs::File, feed: Feed) -> Result<Box<dyn Run>, Error> {
+        InThread.start_fed(request, source, feed)
     }
 
     fn build(&self) -> String {

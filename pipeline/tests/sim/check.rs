@@ -9,6 +9,7 @@ use pipeline::edge::events;
 use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, Outcome, SourceProbed, UploadReceived};
 use schemas::job::{JobEvent, JobRow};
 use schemas::manifest::{self, Manifest, Track};
+use schemas::quality::RenditionQuality;
 use schemas::{Event, JobId, wire};
 use sha2::{Digest, Sha256};
 
@@ -336,6 +337,13 @@ impl Checks {
             }
             if Some(parts.map(|part| part.size).sum()) != rendition.progressive.as_ref().map(|file| file.size) {
                 self.world.broken(format!("the parts of the file of {name} do not add up"));
+            }
+        }
+        for (quality, fact) in &row.assessed {
+            let key = fact.event.report.uri.strip_prefix("blob:").and_then(|key| self.bucket.get(key));
+            let report = key.and_then(|bytes| serde_json::from_slice::<RenditionQuality>(&bytes).ok());
+            if report.is_none_or(|report| report.compared != Some(spec.frames) || !report.assessed) {
+                self.world.broken(format!("{quality} of {name} was not compared with all of its source"));
             }
         }
         match &manifest.audio {

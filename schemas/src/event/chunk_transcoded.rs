@@ -57,6 +57,16 @@ pub struct ChunkRendition {
     pub end_pts: i64,
     /// Keyframes among the frames.
     pub keyframes: u32,
+    /// Luma PSNR of each frame as its encoder measured it, packed by [`crate::quality::psnr`], in the order in which
+    /// frames are shown; empty when the encoder did not say, and for audio.
+    #[serde(default, with = "crate::field::as_bytes")]
+    pub psnr: Vec<u8>,
+    /// How often it was encoded again because it was below the floor of its rung.
+    #[serde(default)]
+    pub again: u32,
+    /// Whether it stays below the floor because the cap of its rung leaves no room.
+    #[serde(default)]
+    pub cap_won: bool,
 }
 
 /// A chunk of one job, encoded in every rung.
@@ -96,6 +106,9 @@ pub struct ChunkTranscoded {
     pub took_ms: u64,
     /// Who did it.
     pub worker: String,
+    /// The uploaded bytes; unknown to workers of older versions.
+    #[serde(default)]
+    pub source: Option<Claim>,
 }
 
 impl Event for ChunkTranscoded {

@@ -148,6 +148,12 @@ pub struct RenditionView {
     pub bytes: u64,
     /// Frames.
     pub frames: u64,
+    /// Mean luma PSNR in decibels, when it has been compared with the source.
+    #[serde(default)]
+    pub psnr_db: Option<f64>,
+    /// Mean SSIM over all planes, 0 to 1, when it has been compared with the source.
+    #[serde(default)]
+    pub ssim: Option<f64>,
     /// Address of the progressive file.
     pub url: String,
 }
@@ -260,6 +266,7 @@ fn source(row: &JobRow) -> Option<SourceView> {
 }
 
 fn renditions(row: &JobRow, public_path: &str) -> Vec<RenditionView> {
+    let assessed = |quality: &str| row.assessed.get(quality).map(|fact| &fact.event);
     let view = |event: &RenditionStitched| RenditionView {
         quality: event.quality.clone(),
         codec: event.codec.clone(),
@@ -268,6 +275,8 @@ fn renditions(row: &JobRow, public_path: &str) -> Vec<RenditionView> {
         bitrate_bps: event.bitrate_bps,
         bytes: event.bytes,
         frames: event.frames,
+        psnr_db: assessed(&event.quality).map(|found| found.psnr_db),
+        ssim: assessed(&event.quality).map(|found| found.ssim),
         url: address(public_path, row.id, &event.quality),
     };
     let mut views: Vec<RenditionView> = row.renditions.values().map(|fact| view(&fact.event)).collect();

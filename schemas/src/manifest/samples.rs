@@ -18,7 +18,7 @@ pub struct Sample {
 /// A packed table does not end where a sample ends, or holds a number that fits no sample.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("read sample table: cut short or out of range at byte {0}")]
-pub struct BadTable(usize);
+pub struct BadTable(pub(crate) usize);
 
 /// Packs `samples`.
 pub fn pack(samples: &[Sample]) -> Vec<u8> {
@@ -50,7 +50,8 @@ pub fn unpack(packed: &[u8]) -> Result<Vec<Sample>, BadTable> {
     Ok(samples)
 }
 
-fn put(packed: &mut Vec<u8>, mut number: u64) {
+/// Appends `number` in LEB128.
+pub(crate) fn put(packed: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         packed.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;
@@ -58,7 +59,8 @@ fn put(packed: &mut Vec<u8>, mut number: u64) {
     packed.push(number as u8);
 }
 
-fn take(packed: &[u8], at: &mut usize) -> Result<u64, BadTable> {
+/// Reads a number in LEB128 at `at`, which moves behind it.
+pub(crate) fn take(packed: &[u8], at: &mut usize) -> Result<u64, BadTable> {
     let mut number = 0;
     for shift in (0..=56).step_by(7) {
         let byte = *packed.get(*at).ok_or(BadTable(*at))?;

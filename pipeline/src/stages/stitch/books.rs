@@ -202,6 +202,9 @@ mod tests {
             last_pts: end - 40,
             end_pts: end,
             keyframes: 1,
+            psnr: Vec::new(),
+            again: 0,
+            cap_won: false,
         };
         ChunkTranscoded {
             job: JobId::from_parts(1, 1),
@@ -219,6 +222,7 @@ mod tests {
             encoder: String::new(),
             took_ms: 1,
             worker: String::new(),
+            source: None,
         }
     }
 
