@@ -41,6 +41,7 @@ pub mod jobs;
 pub mod manifests;
 pub mod ops;
 pub mod page;
+pub mod pictures;
 pub mod play;
 pub mod problem;
 pub mod quality;

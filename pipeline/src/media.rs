@@ -12,6 +12,7 @@
 //! - `rung`, `crew`, `cores`: what one rendition needs, and the threads that do it
 //! - [`audio`]: the one audio track
 //! - [`compare`]: a rendition beside its source; [`psnr`]: what an encoder says of its own error
+//! - [`illustrate`]: pictures that stand for the video, out of one decode of it
 //! - [`library`]: versions, and whether everything is there
 //! - [`boxes`]: CMAF; [`progressive`]: the head of the virtual MP4
 
@@ -31,6 +32,7 @@ mod crew;
 pub mod decode;
 pub mod encode;
 mod feed;
+pub mod illustrate;
 pub mod library;
 pub mod picture;
 pub mod probe;
@@ -65,6 +67,8 @@ pub enum Request {
     Audio(AudioTask),
     /// Compare a rendition, which comes as a [`Feed`], with the source.
     Compare(CompareTask),
+    /// Find pictures that stand for the video.
+    Pictures(illustrate::Task),
 }
 
 /// A range of video.
@@ -137,6 +141,8 @@ pub enum Response {
     Probed(Box<Probed>),
     /// Answer to [`Request::Video`] and [`Request::Audio`].
     Encoded(Encoded),
+    /// Answer to [`Request::Pictures`]; the bytes came before it, in the order of the lists.
+    Illustrated(illustrate::Illustrated),
     /// Answer to [`Request::Compare`]; the figures themselves come as bytes, see [`compare::Figures`].
     Compared(Compared),
 }
@@ -168,7 +174,7 @@ pub struct Probed {
 }
 
 /// What a range became.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Encoded {
     /// Frames that the decoder presented in the range; PCM samples per channel for audio.
     pub frames_in: u64,

@@ -130,7 +130,10 @@ impl Runner {
         let mut workers = JoinSet::new();
         for pool in &shared.pools {
             for _ in 0..pool.slots {
-                workers.spawn(serve(Arc::clone(&shared), Arc::clone(pool)));
+                workers.spawn(serve(Arc::clone(&shared), Arc::clone(pool), Lane::Main));
+            }
+            for _ in 0..pool.background_slots {
+                workers.spawn(serve(Arc::clone(&shared), Arc::clone(pool), Lane::Background));
             }
         }
         let mut intakes = JoinSet::new();
@@ -186,8 +189,13 @@ async fn drain(
 }
 
 /// One slot.
-async fn serve(shared: Arc<Shared>, pool: Arc<Pool>) {
-    while let Some((task, _in_flight)) = pool.next().await {
+async fn serve(shared: Arc<Shared>, pool: Arc<Pool>, lane: Lane) {
+    loop {
+        let next = match lane {
+            Lane::Background => pool.next_background().await,
+            Lane::Express | Lane::Main => pool.next().await,
+        };
+        let Some((task, _turn)) = next else { return };
         let shared = Arc::clone(&shared);
         // A task of its own: should the runner itself panic here, the slot lives on and the record stays uncommitted.
         let turn = AbortOnDropHandle::new(tokio::spawn(async move { drive::drive(&shared, task).await }));
@@ -207,7 +215,7 @@ struct House {
 impl House {
     fn build(runner: &Runner, stages: Vec<Arc<dyn AnyStage>>) -> Self {
         let settings = &runner.settings;
-        let shared_slots = Arc::new(Pool::new(settings.slots));
+        let shared_slots = Arc::new(Pool::with_background(settings.slots, settings.slots));
         let mut pools: Vec<Arc<Pool>> = Vec::new();
         let stations: Vec<_> = stages
             .into_iter()

@@ -44,6 +44,12 @@ pub trait Stage: Send + Sync + 'static {
     fn unit(&self, _event: &Self::In) -> Unit {
         Unit::default()
     }
+
+    /// What is told in place of a result when the runner gives up on `event`, at `now_ms` since the Unix epoch. A stage that only
+    /// adds to a video says here that nothing will come, and why, so that nobody waits for it.
+    fn without(&self, _event: &Self::In, _cause: &Cause, _now_ms: i64) -> Option<Self::Out> {
+        None
+    }
 }
 
 /// Where the work of a native stage waits for a processor.
@@ -53,7 +59,7 @@ pub enum Lane {
     Express,
     /// The bulk: shares the slots of this machine, one per core.
     Main,
-    /// Takes a shared slot only when nothing of the main lane waits.
+    /// Starts when nothing of the main lane waits or runs, and has slots of its own then.
     Background,
 }
 
@@ -223,6 +229,10 @@ pub trait AnyStage: Send + Sync + 'static {
     fn lane(&self) -> Lane;
     /// Decodes a record's value into work that can be started.
     fn open(self: Arc<Self>, value: &[u8]) -> Result<Work, wire::Error>;
+    /// The record of [`Stage::without`], when there is one.
+    fn without(&self, _value: &[u8], _cause: &Cause, _now_ms: i64) -> Option<NewRecord> {
+        None
+    }
 }
 
 /// The work of one event, ready to start, once or several times.
@@ -279,6 +289,11 @@ impl<S: Stage> AnyStage for S {
 
     fn lane(&self) -> Lane {
         S::LANE
+    }
+
+    fn without(&self, value: &[u8], cause: &Cause, now_ms: i64) -> Option<NewRecord> {
+        let event: S::In = wire::decode(value).ok()?;
+        record_of(&Stage::without(self, &event, cause, now_ms)?).ok()
     }
 
     fn open(self: Arc<Self>, value: &[u8]) -> Result<Work, wire::Error> {

@@ -7,6 +7,7 @@ use crate::media::{Error as MediaError, Output, Response, Run};
 use crate::stage::{Context, StageError, chain};
 
 pub mod assess;
+pub mod illustrate;
 pub mod probe;
 pub mod split;
 pub mod stitch;
@@ -68,6 +69,7 @@ fn wrong_answer(response: &Response) -> StageError {
         Response::Probed(_) => "what it contains",
         Response::Encoded(_) => "encoded bytes",
         Response::Compared(_) => "a comparison",
+        Response::Illustrated(_) => "pictures",
     };
     MediaError::new(crate::media::Code::MediaCrashed, format!("the media process answered with {said}")).into()
 }

@@ -9,7 +9,9 @@ use schemas::{Event, topic};
 
 use crate::media::Engine;
 use crate::stage::AnyStage;
-use crate::stages::{assess::Assess, probe::Probe, split::Split, stitch::Stitch, transcode::Transcode};
+use crate::stages::{
+    assess::Assess, illustrate::Illustrate, probe::Probe, split::Split, stitch::Stitch, transcode::Transcode,
+};
 
 /// Topics that no stage writes: what comes from outside, through the edge or from any producer.
 const FROM_OUTSIDE: [&str; 3] = [UploadReceived::TOPIC, CancelRequested::TOPIC, JobDeleted::TOPIC];
@@ -58,6 +60,7 @@ pub fn stages<E: Engine + Clone>(engine: &E) -> Result<Vec<Arc<dyn AnyStage>>, E
         Arc::new(Split),
         Arc::new(Transcode::new(engine.clone())),
         Arc::new(Stitch),
+        Arc::new(Illustrate::new(engine.clone())),
         Arc::new(Assess::new(engine.clone())),
     ];
     check(&stages)?;
@@ -204,7 +207,7 @@ mod tests {
     fn the_list_of_this_program_is_sound() {
         let listed = stages(&ChildEngine::new("streamforge", &[])).expect("sound");
         let names: Vec<_> = listed.iter().map(|stage| stage.name()).collect();
-        assert_eq!(names, ["probe", "split", "transcode", "stitch", "assess"]);
+        assert_eq!(names, ["probe", "split", "transcode", "stitch", "illustrate", "assess"]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod jobs;
 mod operate;
 #[path = "edge/pages.rs"]
 mod pages;
+#[path = "edge/pictures.rs"]
+mod pictures;
 #[path = "edge/play.rs"]
 mod play;
 #[path = "edge/quality.rs"]

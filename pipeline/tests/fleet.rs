@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use connectors::Doors;
 use futures::StreamExt;
-use house::{House, doors, eventually};
-use pipeline::media::Engine;
+use house::{House, doors, eventually, records_of};
+use pipeline::media::{Engine, Error, Request, Run};
 use pipeline::runner::{Runner, Settings};
 use pipeline::topology;
 use serde_json::Value;
@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use engine::{Stepped, Stuck};
+use engine::{InThread, Stepped, Stuck};
 
 /// A worker that runs until it is dropped.
 struct Worker {
@@ -60,12 +60,31 @@ impl Drop for Worker {
     }
 }
 
+/// Media work in a thread, under the name of other libraries.
+#[derive(Clone)]
+struct Renamed(&'static str);
+
+impl Engine for Renamed {
+    fn start(&self, request: &Request, source: std::fs::File) -> Result<Box<dyn Run>, Error> {
+        InThread.start(request, source)
+    }
+
+    fn build(&self) -> String {
+        self.0.to_owned()
+    }
+}
+
 /// Twenty seconds of very small pictures: a dozen chunks.
 fn clip() -> Vec<u8> {
+    clip_of(20)
+}
+
+fn clip_of(seconds: u32) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clip.mp4");
     let made = Command::new("ffmpeg")
-        .args("-v error -y -f lavfi -i testsrc2=size=160x90:rate=25:duration=20".split(' '))
+        .args("-v error -y -f lavfi -i".split(' '))
+        .arg(format!("testsrc2=size=160x90:rate=25:duration={seconds}"))
         .args("-c:v libx264 -preset ultrafast -g 25".split(' '))
         .arg(&file)
         .status()
@@ -75,7 +94,11 @@ fn clip() -> Vec<u8> {
 }
 
 async fn uploaded(edge: &House) -> String {
-    let answer = edge.upload("clip.mp4", clip()).await;
+    upload(edge, clip()).await
+}
+
+async fn upload(edge: &House, clip: Vec<u8>) -> String {
+    let answer = edge.upload("clip.mp4", clip).await;
     assert_eq!(answer.status(), 201);
     let job: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     job["id"].as_str().unwrap().to_owned()
@@ -196,4 +219,46 @@ async fn cancel_and_delete_on_one_edge_stop_all_work_everywhere_and_take_the_byt
             worker.stop().await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pictures_come_after_the_video_and_can_be_made_again_without_encoding_anything() {
+    pipeline::media::worker::quiet();
+    let doors = doors().await;
+    let edge = House::on(doors.clone(), pipeline::edge::Settings::default()).await.recording();
+    let worker = Worker::start(&doors, "w1", &Renamed("old libraries"));
+    let job = upload(&edge, clip_of(4)).await;
+    let address = format!("/api/jobs/{job}");
+    let made_by = async |maker: &'static str| {
+        let found = || async {
+            let view = edge.json(&address).await;
+            view["pictures"]["maker"].as_str().is_some_and(|made| made.starts_with(maker)).then_some(view)
+        };
+        eventually("it has pictures", found).await
+    };
+    let old = made_by("old libraries").await;
+    assert_eq!((&old["state"], &old["progress"]), (&"ready".into(), &1.0.into()), "the video came first: {old}");
+    let poster = edge.get(old["poster"].as_str().unwrap()).await;
+    assert_eq!((poster.status().as_u16(), &poster.headers()["content-type"]), (200, &"image/jpeg".parse().unwrap()));
+    assert_eq!(poster.bytes().await.unwrap()[..2], [0xff, 0xd8]);
+    let cues = edge.get(old["storyboard"].as_str().unwrap()).await.text().await.unwrap();
+    assert!(cues.starts_with("WEBVTT\n") && cues.contains("--> 00:00:04.000\nstoryboard.jpg?v="), "{cues}");
+    let blobs = || async {
+        let all = doors.blobs.list(&format!("jobs/{job}/pictures/")).await.unwrap();
+        all.into_iter().map(|blob| blob.key).collect::<Vec<_>>()
+    };
+    let (before, encoded) = (blobs().await, records_of(&doors, "chunk.transcoded").await.len());
+    worker.stop().await;
+
+    let worker = Worker::start(&doors, "w2", &Renamed("new libraries"));
+    let wish = serde_json::json!({ "stage": "illustrate", "job": job });
+    let asked = edge.http.post(edge.url("/api/replay")).json(&wish);
+    let answer: Value = serde_json::from_str(&asked.send().await.unwrap().text().await.unwrap()).unwrap();
+    assert_eq!(answer["count"], 1, "{answer}");
+    let new = made_by("new libraries").await;
+    assert_eq!((&new["state"], &new["finished_at"]), (&old["state"], &old["finished_at"]), "its end stays its end");
+    assert_eq!(records_of(&doors, "chunk.transcoded").await.len(), encoded, "nothing is encoded");
+    let after = blobs().await;
+    assert!(before.iter().all(|key| after.contains(key)) && after.len() == 2 * before.len(), "{before:?} {after:?}");
+    worker.stop().await;
 }

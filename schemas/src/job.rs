@@ -10,8 +10,10 @@ use crate::event::{
     SourceClassified, SourceIllustrated, SourceProbed, UploadReceived,
 };
 
+pub mod pictures;
 pub mod view;
 
+pub use pictures::PicturesView;
 pub use view::{JobView, Live, StatusView};
 
 /// State of a job as users see it.

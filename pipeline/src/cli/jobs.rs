@@ -141,14 +141,25 @@ fn details(client: &Client, job: &Value, colours: bool) -> String {
     for rendition in job["renditions"].as_array().into_iter().flatten() {
         lines.push(("rendition", rendition_line(client, rendition)));
     }
-    for (title, key) in [("hls", "hls"), ("dash", "dash")] {
+    lines.extend(pictures_line(&job["pictures"]).map(|line| ("pictures", line)));
+    for (title, key) in [("hls", "hls"), ("dash", "dash"), ("poster", "poster"), ("storyboard", "storyboard")] {
         lines.extend(of(key).map(|path| (title, client.linked(&path))));
     }
     lines.extend(error_line(job).map(|line| ("error", line)));
     if state == "ready" {
         lines.push(("watch", page(client, job["id"].as_str().unwrap_or_default())));
     }
-    lines.iter().map(|(title, line)| format!("{title:10}{line}\n")).collect()
+    lines.iter().map(|(title, line)| format!("{title:10} {line}\n")).collect()
+}
+
+fn pictures_line(pictures: &Value) -> Option<String> {
+    let bytes = pictures["bytes"].as_u64()?;
+    if let Some(reason) = pictures["unavailable"].as_str() {
+        return Some(format!("unavailable ({})", show::plain(reason)));
+    }
+    let count = |key: &str| pictures[key].as_array().map_or(0, Vec::len);
+    let (shots, posters) = (pictures["shots"].as_u64().unwrap_or(0), 1 + count("alternatives"));
+    Some(format!("{posters} posters, {} thumbnails of {shots} shots, {}", count("thumbnails"), size::shown(bytes)))
 }
 
 fn source_line(source: &Value) -> Option<String> {
@@ -246,7 +257,14 @@ mod tests {
                                        "url": "/api/stream/01JD/720p" }]);
         let text = details(&client, &ready, false);
         assert!(text.contains("http://h:1/video/api/stream/01JD/720p"), "{text}");
-        assert!(text.contains("hls       http://h:1/video/api/stream/01JD/master.m3u8"), "{text}");
+        assert!(text.contains("hls        http://h:1/video/api/stream/01JD/master.m3u8"), "{text}");
         assert!(text.contains("ready 100%") && text.contains("2.39 MB"), "{text}");
+        ready["poster"] = json!("/api/stream/01JD/poster.jpg");
+        ready["pictures"] = json!({ "alternatives": [{}], "thumbnails": [{}, {}, {}], "shots": 3, "bytes": 91_000 });
+        let text = details(&client, &ready, false);
+        assert!(text.contains("poster     http://h:1/video/api/stream/01JD/poster.jpg"), "{text}");
+        assert!(text.contains("2 posters, 3 thumbnails of 3 shots, 91.0 kB"), "{text}");
+        ready["pictures"] = json!({ "unavailable": "no picture can be decoded", "bytes": 0 });
+        assert!(details(&client, &ready, false).contains("pictures   unavailable (no picture can be decoded)"));
     }
 }

@@ -41,7 +41,7 @@ impl Edge {
             // The board may know more than the row that was listed.
             let is_wanted = |row: &JobRow| !row.deleted && state.is_none_or(|state| row.state() == state);
             if let Some((row, live)) = self.board.look_at(row).await?.filter(|(row, _)| is_wanted(row)) {
-                jobs.push(JobView::of(&row, &live, &self.settings.public_path));
+                jobs.push(JobView::of(&row, &live, &self.settings.public_path).in_brief());
             }
         }
         Ok(fresh(warp::reply::json(&json!({ "jobs": jobs, "next": page.next }))))

@@ -15,11 +15,12 @@ use warp::reply::Response;
 use super::Edge;
 use super::deliver::{Content, Representation};
 use super::hls;
+use super::pictures::Wanted;
 use super::problem::Problem;
 use super::range::Validators;
 
 /// Blobs never change under their key, so whoever has a segment has it for good.
-const FOR_GOOD: &str = "public, max-age=31536000, immutable";
+pub(super) const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 
 /// Asked again each time, answered with 304 when nothing changed.
 const ASK_AGAIN: &str = "no-cache";
@@ -31,14 +32,24 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const AUDIO: &str = "audio";
 
 impl Edge {
-    /// `/api/stream/{job}/{name}`: the master playlist, or the progressive file of a quality.
-    pub(super) async fn play(&self, job: JobId, name: &str, method: &Method, headers: &HeaderMap) -> Answer {
+    /// `/api/stream/{job}/{name}`: the master playlist, the progressive file of a quality, or a picture.
+    pub(super) async fn play(
+        &self,
+        job: JobId,
+        name: &str,
+        query: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Answer {
         if name == "master.m3u8" {
             let manifest = self.playable(job).await?;
             if !hls::is_playable(&manifest) {
                 return Err(Problem::not_ready("the first seconds of the video are not there yet"));
             }
             return self.playlist(&manifest, hls::master(&manifest), method, headers).await;
+        }
+        if let Some(wanted) = Wanted::named(name) {
+            return self.picture(job, wanted, query, method, headers).await;
         }
         refuse_other_formats(name)?;
         let Some(manifest) = self.manifests.of(job).await? else {
@@ -59,7 +70,7 @@ impl Edge {
         self.deliver(job, representation, method, headers).await
     }
 
-    /// `/api/stream/{job}/{track}/{file}`: a media playlist, an initialisation segment or a segment.
+    /// `/api/stream/{job}/{track}/{file}`: a media playlist, an initialisation segment, a segment, or a picture of several.
     pub(super) async fn play_track(
         &self,
         job: JobId,
@@ -68,6 +79,9 @@ impl Edge {
         method: &Method,
         headers: &HeaderMap,
     ) -> Answer {
+        if let Some(wanted) = Wanted::numbered(track, file) {
+            return self.picture(job, wanted, "", method, headers).await;
+        }
         let manifest = match self.manifests.of(job).await? {
             Some(manifest) => manifest,
             None => return Err(self.missing(job, (track != AUDIO).then_some(track)).await),
@@ -107,7 +121,7 @@ impl Edge {
     }
 
     /// Sends `representation`; a manifest whose bytes are gone is one of a job that was deleted meanwhile.
-    async fn deliver(
+    pub(super) async fn deliver(
         &self,
         job: JobId,
         representation: Representation,
@@ -174,7 +188,7 @@ impl Edge {
     }
 }
 
-type Answer = Result<Response, Problem>;
+pub(super) type Answer = Result<Response, Problem>;
 
 impl From<super::manifests::Error> for Problem {
     fn from(error: super::manifests::Error) -> Self {
@@ -195,7 +209,6 @@ fn unknown_quality(name: &str) -> Problem {
 fn refuse_other_formats(name: &str) -> Result<(), Problem> {
     let what = match name {
         "manifest.mpd" => "DASH",
-        "poster.jpg" | "storyboard.vtt" => "pictures",
         "captions.vtt" | "captions.srt" => "captions",
         name if name.ends_with(".webm") => "WebM",
         _ => return Ok(()),

@@ -168,10 +168,10 @@ fn asked(edge: &Arc<Edge>) -> BoxedFilter<(Arc<Edge>, Method, HeaderMap, String)
 
 fn stream_routes(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
     let named = warp::path!("api" / "stream" / String / String).and(asked(edge)).then(
-        |job: String, name: String, edge: Arc<Edge>, method: Method, headers: HeaderMap, _: String| async move {
+        |job: String, name: String, edge: Arc<Edge>, method: Method, headers: HeaderMap, query: String| async move {
             let answer = async {
                 reads(&method)?;
-                edge.play(parse(&job)?, &name, &method, &headers).await
+                edge.play(parse(&job)?, &name, &query, &method, &headers).await
             };
             at("/api/stream/{id}/{quality}", answer.await)
         },

@@ -26,7 +26,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Code, Engine, Error, Feed, Output, Request, Response, Run, encode, feed};
+use super::{Code, Engine, Error, Feed, Output, Request, Response, Run, encode, feed, worker};
 
 /// Kinds of frames.
 pub mod kind {
@@ -113,22 +113,33 @@ impl ChildEngine {
     fn begin(&self, request: &Request, source: File) -> Result<ChildRun, Error> {
         let failed = |what: String| Error::new(Code::EncoderFailed, format!("start the media process: {what}"));
         let (work, began) = (name(request), Instant::now());
+        let is_background = worker::is_background(request);
         let request = serde_json::to_string(request).map_err(|error| failed(error.to_string()))?;
         let identity = Identity::of(&source).map_err(|error| failed(error.to_string()))?;
         let waiting = {
             let mut all = locked(&self.waiting);
-            let found = all.iter().rposition(|live| live.identity == identity);
+            let fits = |live: &Live| live.identity == identity && live.is_background == is_background;
+            let found = all.iter().rposition(fits);
             found.map(|at| all.remove(at))
         };
         let (live, unsent) = match waiting {
             Some(live) => (live, Some(request)),
-            None => (self.spawn(&request, source, identity).map_err(|error| failed(error.to_string()))?, None),
+            None => {
+                let spawned = self.spawn(&request, source, identity, is_background);
+                (spawned.map_err(|error| failed(error.to_string()))?, None)
+            }
         };
         let waiting = Arc::clone(&self.waiting);
         Ok(ChildRun { live: Some(live), unsent, feeding: None, waiting, work, began })
     }
 
-    fn spawn(&self, request: &str, source: File, identity: Identity) -> std::io::Result<Live> {
+    fn spawn(
+        &self,
+        request: &str,
+        source: File,
+        identity: Identity,
+        is_background: bool,
+    ) -> std::io::Result<Live> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut child = Command::new(&self.program)
@@ -146,13 +157,15 @@ impl ChildEngine {
         let last_words = tokio::spawn(listen(stderr));
         let (answers, requests) = UnixStream::from_std(ours)?.into_split();
         let answers = BufReader::with_capacity(256 * 1024, answers);
-        Ok(Live { identity, child, answers, requests: Some(requests), last_words })
+        Ok(Live { identity, is_background, child, answers, requests: Some(requests), last_words })
     }
 }
 
 /// A child and the ways to it. Dropping it kills the child.
 struct Live {
     identity: Identity,
+    /// Whether it has stepped back behind all others.
+    is_background: bool,
     child: Child,
     answers: BufReader<OwnedReadHalf>,
     /// Absent while a feed is on its way.
@@ -189,6 +202,7 @@ fn name(request: &Request) -> &'static str {
         Request::Video(_) => "video",
         Request::Audio(_) => "audio",
         Request::Compare(_) => "compare",
+        Request::Pictures(_) => "pictures",
     }
 }
 

@@ -16,7 +16,7 @@ pub fn versions() -> Vec<(&'static str, String)> {
 
 /// Encoders and filters that the recipe needs and that these libraries lack.
 pub fn lacking() -> Vec<&'static str> {
-    let encoders = ["libx264", "aac"].into_iter().filter(|name| ffmpeg::encoder::find_by_name(name).is_none());
+    let encoders = ["libx264", "aac", "mjpeg"].into_iter().filter(|name| ffmpeg::encoder::find_by_name(name).is_none());
     let filters =
         ["scale", "zscale", "tonemap", "yadif"].into_iter().filter(|name| ffmpeg::filter::find(name).is_none());
     encoders.chain(filters).collect()

@@ -13,6 +13,19 @@ use super::{Code, Error};
 
 /// Scaling that gives the same bytes on every processor.
 const SCALER: &str = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact";
+/// The same, as the mean of what lies under each pixel: for pictures many times smaller.
+const AREA_SCALER: &str = "flags=area+accurate_rnd+full_chroma_int+bitexact";
+
+/// What pictures are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// To be encoded as video: limited range, the source's own matrix.
+    Video,
+    /// To be shown alone: full range and the matrix of ITU-R BT.601, as JFIF has it.
+    Still,
+    /// The same, much smaller than the source.
+    Tiny,
+}
 
 /// One filter graph that turns each decoded frame into one frame per rung.
 pub struct Pictures {
@@ -54,11 +67,33 @@ impl Pictures {
         frame: &ff::frame::Video,
         is_interlaced: bool,
     ) -> Result<Self, Error> {
-        Self::below(track, rungs.first(), rungs, frame, is_interlaced)
+        Self::open(Look::Video, track, rungs.first(), rungs, frame, is_interlaced)
     }
 
     /// The same for some rungs of a ladder whose best one is `largest`.
     pub fn below(
+        track: &VideoTrack,
+        largest: Option<&Rung>,
+        rungs: &[Rung],
+        frame: &ff::frame::Video,
+        is_interlaced: bool,
+    ) -> Result<Self, Error> {
+        Self::open(Look::Video, track, largest, rungs, frame, is_interlaced)
+    }
+
+    /// The same for pictures that are made for something else; of `rungs` only the sizes count.
+    pub fn looking(
+        look: Look,
+        track: &VideoTrack,
+        rungs: &[Rung],
+        frame: &ff::frame::Video,
+        is_interlaced: bool,
+    ) -> Result<Self, Error> {
+        Self::open(look, track, rungs.first(), rungs, frame, is_interlaced)
+    }
+
+    fn open(
+        look: Look,
         track: &VideoTrack,
         largest: Option<&Rung>,
         rungs: &[Rung],
@@ -86,7 +121,7 @@ impl Pictures {
         for index in 0..rungs.len() {
             parser = parser.input(&format!("out{index}"), 0).map_err(failed)?;
         }
-        parser.parse(&describe(track, largest, rungs, &shape)).map_err(failed)?;
+        parser.parse(&describe(look, track, largest, rungs, &shape)).map_err(failed)?;
         graph.validate().map_err(failed)?;
         Ok(Self { graph, shape, rungs: rungs.len(), time_base })
     }
@@ -162,7 +197,7 @@ pub fn is_rgb(track: &VideoTrack) -> bool {
     description.is_some_and(|description| description.flags & flags != 0)
 }
 
-fn describe(track: &VideoTrack, largest: Option<&Rung>, rungs: &[Rung], shape: &Shape) -> String {
+fn describe(look: Look, track: &VideoTrack, largest: Option<&Rung>, rungs: &[Rung], shape: &Shape) -> String {
     let mut chain: Vec<String> = Vec::new();
     if shape.is_interlaced {
         chain.push("yadif=mode=send_frame:deint=interlaced".into());
@@ -197,7 +232,7 @@ fn describe(track: &VideoTrack, largest: Option<&Rung>, rungs: &[Rung], shape: &
     if chain.is_empty() {
         chain.push("null".into());
     }
-    let matrix = if is_rgb(track) { ":out_color_matrix=bt709" } else { "" };
+    let output = output(look, track, shape);
     let mut text = chain.join(",");
     if rungs.len() > 1 {
         let _ = write!(text, ",split={}", rungs.len());
@@ -210,9 +245,22 @@ fn describe(track: &VideoTrack, largest: Option<&Rung>, rungs: &[Rung], shape: &
     for (index, rung) in rungs.iter().enumerate() {
         let _ = write!(
             text,
-            ";[s{index}]scale=w={}:h={}:out_range=tv{matrix}:{SCALER},format=yuv420p,setsar=1[out{index}]",
+            ";[s{index}]scale=w={}:h={}:{output},setsar=1[out{index}]",
             rung.width, rung.height
         );
     }
     text
+}
+
+/// How colours are written, and by which scaler.
+fn output(look: Look, track: &VideoTrack, shape: &Shape) -> String {
+    let scaler = if look == Look::Tiny { AREA_SCALER } else { SCALER };
+    if look == Look::Video {
+        let matrix = if is_rgb(track) { ":out_color_matrix=bt709" } else { "" };
+        return format!("out_range=tv{matrix}:{scaler},format=yuv420p");
+    }
+    // What large pictures do not say is what players take it for.
+    let is_silent = shape.space == ff::color::Space::Unspecified && !is_hdr(track) && !is_rgb(track);
+    let matrix = if is_silent && shape.width.max(shape.height) >= 1280 { "in_color_matrix=bt709:" } else { "" };
+    format!("{matrix}out_color_matrix=bt601:out_range=pc:{scaler},format=yuvj420p")
 }

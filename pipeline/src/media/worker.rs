@@ -11,10 +11,10 @@ use super::child::kind;
 use super::cores::CORES;
 use super::feed;
 use super::source::Source;
-use super::{Code, Error, Request, Response, Sink, audio, compare, probe, sandbox, video};
+use super::{Code, Error, Request, Response, Sink, audio, compare, illustrate, probe, sandbox, video};
 
-/// By so much a comparison steps back behind other processes.
-const NICE: i32 = 10;
+/// What sched(7) calls the nicest.
+const LOWEST_PRIORITY: i32 = 19;
 
 /// The life of a media child: the first request, JSON, then those that come. Answers the exit code.
 pub fn main(request: &str) -> u8 {
@@ -68,19 +68,31 @@ fn await_request() -> Option<String> {
 fn work(request: &str, source: &File, frames: &mut Frames) -> Result<Response, Error> {
     let request: Request = serde_json::from_str(request)
         .map_err(|error| Error::new(Code::EncoderFailed, format!("read the request: {error}")))?;
+    if is_background(&request) {
+        step_back();
+    }
     let source = source
         .try_clone()
         .map_err(|error| Error::new(Code::EncoderFailed, format!("take over the source: {error}")))?;
     if !matches!(request, Request::Compare(_)) {
         return run(&request, source, frames);
     }
-    // What only adds to a video leaves the processor to what a video needs. Where that is not allowed, it is no harm.
-    let _ = rustix::process::nice(NICE);
     let mut feed = feed::Reader::open()?;
     let answer = run_fed(&request, source, Box::new(feed.again()?), frames)?;
     // What follows on the socket is the next request.
     feed.drain()?;
     Ok(answer)
+}
+
+/// Whether nobody waits for the result of `request`.
+pub(super) fn is_background(request: &Request) -> bool {
+    matches!(request, Request::Pictures(_) | Request::Compare(_))
+}
+
+/// Leaves the processor to whoever encodes. There is no way back, so such a process is not asked for anything else.
+fn step_back() {
+    // Where that is not allowed, the work is done all the same.
+    let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY);
 }
 
 /// Lets FFmpeg say only what kills it; what is wrong with a file is told by results.
@@ -106,6 +118,7 @@ pub fn run_fed(
         Request::Video(task) => video::encode(source, task, sink).map(Response::Encoded),
         Request::Audio(task) => audio::encode(source, task, sink).map(Response::Encoded),
         Request::Compare(task) => compare::compare(source, feed, task, sink).map(Response::Compared),
+        Request::Pictures(task) => illustrate::illustrate(source, task, sink).map(Response::Illustrated),
     }
 }
 

@@ -348,6 +348,9 @@ async fn bury(shared: &Shared, task: &Task, cause: &Cause, attempts: u32) -> Res
     append_letter(shared, &stops, &letter).await?;
     metrics::dead_letter(stage.name(), cause.code);
     tracing::error!(code = cause.code, message = %cause.message, attempts, "given up: the event is a dead letter");
+    if let Some(record) = stage.without(&task.record.value, cause, shared.doors.clock.now_ms()) {
+        append(shared, "say that a result will not come", &stops, vec![record]).await?;
+    }
     let holds = if stage.is_required() {
         let now = shared.doors.clock.now_ms();
         let decision = ending::failed(now, stage.name(), cause.code, &cause.message);

@@ -1,6 +1,7 @@
 //! The runner against a scripted log, in simulated time.
 
 mod again;
+mod background;
 mod bench;
 mod called_off;
 mod catalog_away;

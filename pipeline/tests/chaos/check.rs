@@ -15,11 +15,12 @@ use super::repeat::is_copy;
 use super::{Counted, House, keys};
 
 /// The stages, by input.
-const STAGES: [(&str, &str); 4] = [
+const STAGES: [(&str, &str); 5] = [
     ("probe", UploadReceived::TOPIC),
     ("split", SourceProbed::TOPIC),
     ("transcode", ChunkCut::TOPIC),
     ("stitch", ChunkTranscoded::TOPIC),
+    ("illustrate", SourceProbed::TOPIC),
 ];
 
 /// Blobs of a job that its manifest does not name.
@@ -163,15 +164,27 @@ impl House {
             }
             if let std::collections::btree_map::Entry::Vacant(entry) = named.entry(job) {
                 let manifest = doors.blobs.read(&manifest::key(job)).await.unwrap_or_default();
-                entry.insert(keys::named(&manifest));
+                let mut keys = keys::named(&manifest);
+                keys.extend(pictures(row));
+                entry.insert(keys);
             }
             let is_own = OWN.contains(&rest) || keys::is_about_quality(rest);
             if !is_own && !named.get(&job).is_some_and(|keys| keys.contains(&blob.key)) {
-                problems.push(format!("blob {} is named by no manifest", blob.key));
+                problems.push(format!("blob {} is named by no manifest and no picture", blob.key));
             }
         }
         Ok(problems)
     }
+}
+
+/// Keys of the pictures of `row`.
+fn pictures(row: &JobRow) -> Vec<String> {
+    let Some(event) = row.illustrated.as_ref().map(|fact| &fact.event) else { return Vec::new() };
+    let posters = event.posters.iter().map(|picture| &picture.jpeg);
+    let thumbnails = event.thumbnails.iter().map(|thumbnail| &thumbnail.picture.jpeg);
+    let board = event.storyboard.iter().flat_map(|board| [&board.sprite, &board.cues]);
+    let claims = posters.chain(thumbnails).chain(board);
+    claims.filter_map(|claim| claim.uri.strip_prefix("blob:").map(str::to_owned)).collect()
 }
 
 /// The job rows that follow from the log.

@@ -10,6 +10,7 @@ use crate::check::{self, Allow};
 use crate::client::{Api, stored_bytes};
 use crate::kinds::{self, Kind};
 use crate::measure::{Measured, measure, measure_with};
+use crate::pictures;
 use crate::playback::{self, Variant};
 use crate::server::Server;
 
@@ -157,6 +158,7 @@ async fn verify(api: &Api, data: &Path, done: Done) -> Row {
     }
     let played = async {
         row.problems.extend(ledger(api, id, drawn).await?);
+        row.problems.extend(pictures::problems(api, id, drawn.bytes, drawn.kind.shows).await?);
         plays(api, id, drawn, &mut row).await
     };
     if let Err(problem) = played.await {

@@ -16,6 +16,7 @@ mod kinds;
 mod load;
 mod measure;
 mod patch;
+mod pictures;
 mod playback;
 mod process;
 mod quality;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Weak};
 
 use connectors::log::{Error, NewRecord, Record, TopicPartition, TopicSpec};
-use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, SourceProbed};
+use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, SourceIllustrated, SourceProbed};
 use schemas::{Event, JobId, wire};
 use tokio::sync::Notify;
 
@@ -66,6 +66,8 @@ struct Group {
 pub struct Said {
     /// Its source was probed.
     pub probed: bool,
+    /// Its pictures were made, or it was said that there are none.
+    pub illustrated: bool,
     /// Chunks that were cut.
     pub cut: BTreeSet<u32>,
     /// Chunks in the plan.
@@ -202,6 +204,11 @@ impl Broker {
             "source.probed" => {
                 if let Ok(event) = wire::decode::<SourceProbed>(value) {
                     state.said.entry(event.job).or_default().probed = true;
+                }
+            }
+            "source.illustrated" => {
+                if let Ok(event) = wire::decode::<SourceIllustrated>(value) {
+                    state.said.entry(event.job).or_default().illustrated = true;
                 }
             }
             "chunk.cut" => {

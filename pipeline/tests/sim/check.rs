@@ -43,11 +43,12 @@ pub struct Checks {
 }
 
 /// The stages, by input.
-const STAGES: [(&str, &str); 4] = [
+const STAGES: [(&str, &str); 5] = [
     ("probe", UploadReceived::TOPIC),
     ("split", SourceProbed::TOPIC),
     ("transcode", ChunkCut::TOPIC),
     ("stitch", ChunkTranscoded::TOPIC),
+    ("illustrate", SourceProbed::TOPIC),
 ];
 
 impl Checks {
@@ -113,6 +114,11 @@ impl Checks {
                 Ok(event) => (event.job, locked(&self.tables).chunks.contains_key(&(event.job, event.index))),
                 Err(_) => return false,
             },
+            "illustrate" => match wire::decode::<SourceProbed>(value) {
+                // That the video is ready is no end of this.
+                Ok(event) => return self.broker.said(event.job, |said| said.illustrated) || self.is_in_vain(event.job),
+                Err(_) => return false,
+            },
             _ => return true,
         };
         done || self.is_over(job)
@@ -124,6 +130,17 @@ impl Checks {
         tables.decisions.contains_key(&job)
             || tables.jobs.get(&job).is_some_and(|found| found.row.deleted)
             || self.broker.said(job, |said| said.cancelled || said.deleted)
+    }
+
+    /// Whether nobody will ever watch `job`.
+    fn is_in_vain(&self, job: JobId) -> bool {
+        let decided = locked(&self.tables).decisions.get(&job).map(|decision| decision.outcome);
+        decided.map_or_else(|| self.is_over(job), |outcome| outcome != Outcome::Ready || self.is_deleted(job))
+    }
+
+    fn is_deleted(&self, job: JobId) -> bool {
+        let is_tombstone = locked(&self.tables).jobs.get(&job).is_some_and(|found| found.row.deleted);
+        is_tombstone || self.broker.said(job, |said| said.deleted || said.cancelled)
     }
 
     /// Whether the job's row has what `record` says.
@@ -346,10 +363,25 @@ impl Checks {
                 self.world.broken(format!("{quality} of {name} was not compared with all of its source"));
             }
         }
+        self.has_pictures(&name, row);
         match &manifest.audio {
             Some(track) => self.is_whole(&name, track, "audio", (spec.frames * 40 * 48).div_ceil(1024)),
             None if spec.sound => self.world.broken(format!("{name} has lost its sound")),
             None => {}
+        }
+    }
+
+    fn has_pictures(&self, name: &str, row: &JobRow) {
+        let Some(event) = row.illustrated.as_ref().map(|fact| &fact.event).filter(|event| event.reason.is_none()) else {
+            return self.world.broken(format!("{name} is ready and has no pictures: {:?}", row.illustrated));
+        };
+        let claims = event.posters.iter().map(|picture| &picture.jpeg);
+        let claims = claims.chain(event.storyboard.iter().flat_map(|board| [&board.sprite, &board.cues]));
+        for claim in claims {
+            let blob = claim.uri.strip_prefix("blob:").and_then(|key| self.bucket.get(key)).unwrap_or_default();
+            if schemas::id::hex(&Sha256::digest(&blob)) != claim.sha256 {
+                self.world.broken(format!("a picture of {name} is not what its event says: {}", claim.uri));
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use pipeline::media::boxes::{AudioInit, Fragments, VideoInit, audio_init, video_init};
 use pipeline::media::compare::Figures;
+use pipeline::media::illustrate::{Illustrated, Sheet, Still};
 use pipeline::media::{
     AudioTask, Code, CompareTask, Compared, Encoded, EncodedRendition, Engine, Error, Feed, Output, Probed, Request,
     Response, Run, VideoTask,
@@ -155,6 +156,7 @@ impl Engine for FakeEngine {
                 Request::Video(task) => self.video(task, &spec, &mut outputs)?,
                 Request::Audio(task) => self.audio(task, &spec, &mut outputs)?,
                 Request::Compare(_) => outputs.push(Err(Error::new(Code::EncoderFailed, "there is no rendition"))),
+                Request::Pictures(_) => self.pictures(&spec, &mut outputs),
             },
         }
         let pause = Duration::from_millis(took / outputs.len() as u64);
@@ -281,6 +283,23 @@ impl FakeEngine {
             keyframes: fragments.list.len() as u32,
             psnr: schemas::quality::psnr::pack(frames.iter().map(|_| 40.0)),
         })
+    }
+
+    fn pictures(&self, spec: &Spec, outputs: &mut Vec<Result<Output, Error>>) {
+        for name in ["poster", "sheet"] {
+            let jpeg = format!("{name} of {} by {}", spec.number, self.build);
+            outputs.push(Ok(Output::Bytes(outputs.len(), Bytes::from(jpeg))));
+        }
+        let made = Illustrated {
+            frames: spec.frames,
+            damaged: 0,
+            shots: 1,
+            transitions: Vec::new(),
+            posters: vec![Still { width: 640, height: 360, at_us: 0, score: 0.5 }],
+            sheet: Some(Sheet { tile_width: 160, tile_height: 90, columns: 1, starts_us: vec![0] }),
+            thumbnails: Vec::new(),
+        };
+        outputs.push(Ok(Output::Done(Response::Illustrated(made))));
     }
 
     fn audio(&self, _task: &AudioTask, spec: &Spec, outputs: &mut Vec<Result<Output, Error>>) -> Result<(), Error> {

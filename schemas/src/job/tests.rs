@@ -79,10 +79,14 @@ fn event(kind: usize, offset: i64) -> JobEvent {
         }),
         "source.illustrated" => JobEvent::Illustrated(SourceIllustrated {
             job,
-            posters: vec![claim(offset)],
-            sprite: None,
+            posters: Vec::new(),
+            thumbnails: Vec::new(),
             storyboard: None,
+            shots: offset as u32,
+            frames: 0,
             maker: String::new(),
+            made_at: offset,
+            reason: None,
         }),
         "captions.written" => JobEvent::Captioned(CaptionsWritten {
             job,

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pictures::{self, PicturesView};
 use super::{JobRow, State};
 use crate::JobId;
 use crate::event::{Failure, RenditionStitched, StageState};
@@ -52,6 +53,12 @@ pub struct JobView {
     pub hls: Option<String>,
     /// Address of the DASH manifest, where one is served.
     pub dash: Option<String>,
+    /// Address of the picture that stands for it, once there is one.
+    pub poster: Option<String>,
+    /// Address of the storyboard's WebVTT, once there is one.
+    pub storyboard: Option<String>,
+    /// Its pictures, or why there are none; absent until one of both is known.
+    pub pictures: Option<PicturesView>,
     /// Why it failed.
     pub error: Option<Failure>,
     /// What a viewer may notice, in words.
@@ -167,6 +174,8 @@ impl JobView {
         // Any producer may have written the time, the id is all there is before the event has come.
         let received_at = received.map_or_else(|| row.id.unix_ms().cast_signed(), |event| event.received_at);
         let playable_at = end.and_then(|end| end.playable_at).or(live.playable_at);
+        let illustrated = row.illustrated.as_ref().map(|fact| &fact.event);
+        let (poster, storyboard) = pictures::addresses(illustrated, row.id, public_path);
         Self {
             id: row.id,
             name: received.map(|event| event.name.clone()).unwrap_or_default(),
@@ -181,9 +190,21 @@ impl JobView {
             renditions: renditions(row, public_path),
             hls: playable.then(|| address(public_path, row.id, "master.m3u8")),
             dash: None,
+            poster,
+            storyboard,
+            pictures: illustrated.map(|event| PicturesView::of(event, public_path)),
             error: end.and_then(|end| end.error.clone()),
             warnings: warnings(row),
         }
+    }
+
+    /// The same without what grows with the length of the video: for lists.
+    #[must_use]
+    pub fn in_brief(mut self) -> Self {
+        if let Some(pictures) = &mut self.pictures {
+            pictures.thumbnails = Vec::new();
+        }
+        self
     }
 }
 
@@ -364,6 +385,7 @@ mod tests {
                     { "name": "stitch", "state": "waiting", "done": 0, "total": 6 },
                 ],
                 "renditions": [], "hls": format!("/api/stream/{id}/master.m3u8"), "dash": null,
+                "poster": null, "storyboard": null, "pictures": null,
                 "error": null, "warnings": [],
             })
         );

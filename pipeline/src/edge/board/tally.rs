@@ -13,6 +13,7 @@ pub const STAGES: [(&str, f64); 4] = [("probe", 0.01), ("split", 0.005), (TRANSC
 
 const TRANSCODE: &str = "transcode";
 const STITCH: &str = "stitch";
+const ILLUSTRATE: &str = "illustrate";
 
 /// Time that must have passed before a guess of the rest is worth showing, milliseconds.
 const GUESS_AFTER_MS: i64 = 500;
@@ -203,21 +204,26 @@ impl Tally {
         let outcome = row.ended.as_ref().map(|fact| &fact.event);
         let failed_in = outcome.and_then(|end| end.error.as_ref()).map(|error| error.stage.as_str());
         let passed = STAGES.iter().map(|(name, _)| *name);
-        let heard = self.stages.keys().map(String::as_str).filter(|name| STAGES.iter().all(|(known, _)| known != name));
+        let told = told(row);
+        let mut more: Vec<&str> = self.stages.keys().map(String::as_str).chain(told.iter().map(|(name, _)| *name)).collect();
+        more.retain(|name| !is_passed(name));
+        more.sort_unstable();
+        more.dedup();
         passed
-            .chain(heard)
+            .chain(more)
             .map(|name| {
                 let stage = self.stages.get(name);
                 let total = stage.map_or(1, |stage| stage.units.max(stage.by_unit.len() as u32).max(1));
                 let mut done = stage.map_or(0, Stage::done).min(total);
-                let is_passed = STAGES.iter().any(|(known, _)| *known == name);
+                let is_passed = is_passed(name);
+                let told = told.iter().find(|(known, _)| *known == name).map(|(_, state)| *state);
                 let implied = match name {
                     "probe" => row.probed.is_some() || is_cutting,
                     "split" => is_cutting,
                     _ => false,
                 };
                 let is_ready = outcome.is_some_and(|end| end.outcome == Outcome::Ready);
-                if implied || (is_ready && is_passed) {
+                if implied || (is_ready && is_passed) || told == Some(StageState::Done) {
                     done = total;
                 } else if name == STITCH && outcome.is_none() {
                     // It hears of every chunk; only the end of the job says that it was the last.
@@ -226,7 +232,12 @@ impl Tally {
                 let state = match (&outcome, stage) {
                     _ if failed_in == Some(name) => StageState::Failed,
                     _ if done == total => StageState::Done,
-                    (Some(_), _) if is_passed => StageState::Skipped,
+                    (Some(_), _) if is_passed || !is_ready => StageState::Skipped,
+                    // Asked for once more, it is at work again.
+                    (_, Some(stage)) if told.is_some() && stage.state(done) != StageState::Running => {
+                        told.unwrap_or(StageState::Failed)
+                    }
+                    (_, None) if told.is_some() => told.unwrap_or(StageState::Failed),
                     (_, Some(stage)) => stage.state(done),
                     (Some(_), None) => StageState::Skipped,
                     (None, None) => StageState::Waiting,
@@ -245,6 +256,20 @@ impl Tally {
         let rest_ms = took as f64 * (1.0 - progress) / came - (now_ms - self.latest_ms).max(0) as f64;
         Some((rest_ms.max(0.0) / 100.0).round() / 10.0)
     }
+}
+
+/// Whether every job passes the stage `name`.
+pub fn is_passed(name: &str) -> bool {
+    STAGES.iter().any(|(known, _)| *known == name)
+}
+
+/// Stages that only add to a video and whose result the row knows, with the state that follows from it.
+fn told(row: &JobRow) -> Vec<(&'static str, StageState)> {
+    let illustrated = row.illustrated.as_ref().map(|fact| match fact.event.reason {
+        None => (ILLUSTRATE, StageState::Done),
+        Some(_) => (ILLUSTRATE, StageState::Failed),
+    });
+    illustrated.into_iter().collect()
 }
 
 impl Stage {
@@ -370,6 +395,36 @@ mod tests {
         use StageState::{Done, Failed, Skipped};
         assert_eq!(states(&ended(Outcome::Failed, Some(TRANSCODE))), [Done, Done, Failed, Skipped]);
         assert_eq!(states(&ended(Outcome::Cancelled, None)), [Done, Done, Skipped, Skipped]);
+    }
+
+    #[test]
+    fn what_only_adds_to_a_video_is_told_of_and_delays_nothing() {
+        let state = |tally: &Tally, row: &JobRow| {
+            let stages = tally.live(row, 0).stages;
+            stages.into_iter().find(|stage| stage.name == ILLUSTRATE).map(|stage| stage.state)
+        };
+        let mut tally = Tally::default();
+        assert_eq!(state(&tally, &row()), None, "nothing was heard of it");
+        tally.hear(&JobProgress { units: 1, ..event(ILLUSTRATE, StageState::Running, 0, 50) });
+        assert_eq!(tally.live(&row(), 0).progress, 0.0);
+        let ready = ended(Outcome::Ready, None);
+        assert_eq!(state(&tally, &ready), Some(StageState::Running), "it goes on after the job is ready");
+        assert_eq!(StatusView::of(&ready, &tally.live(&ready, 0)).progress, 1.0);
+        assert_eq!(state(&tally, &ended(Outcome::Cancelled, None)), Some(StageState::Skipped));
+        let told = |text| {
+            let mut row = ended(Outcome::Ready, None);
+            let event: schemas::event::SourceIllustrated = serde_json::from_str(text).unwrap();
+            row.apply(JobEvent::Illustrated(event), Some(1));
+            row
+        };
+        let whole = told(include_str!("../../../../schemas/examples/source.illustrated/v1/whole.json"));
+        let none = told(include_str!("../../../../schemas/examples/source.illustrated/v1/unavailable.json"));
+        assert_eq!(state(&Tally::default(), &whole), Some(StageState::Done), "long after, the row knows");
+        assert_eq!(state(&Tally::default(), &none), Some(StageState::Failed));
+        tally.hear(&JobProgress { units: 1, ..event(ILLUSTRATE, StageState::Failed, 0, 50) });
+        assert_eq!(state(&tally, &none), Some(StageState::Failed));
+        tally.hear(&JobProgress { units: 1, ..event(ILLUSTRATE, StageState::Running, 0, 0) });
+        assert_eq!(state(&tally, &none), Some(StageState::Running), "once more");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use schemas::job::view::{StageView, rfc3339};
 use schemas::job::{JobRow, Live, State};
 use serde::Serialize;
 
-use crate::edge::board::tally::Busy;
+use crate::edge::board::tally::{Busy, is_passed};
 
 /// Work of which nothing was heard for so long stands still, milliseconds.
 const STILL_MS: i64 = 20_000;
@@ -103,9 +103,9 @@ fn because(facts: &Facts, waiting_for: &mut Vec<String>) -> String {
         waiting_for.push("the workers to let go of it".to_owned());
         return "Somebody asked to cancel it, and the workers have not let go of it yet.".to_owned();
     }
-    let Some(stage) =
-        facts.live.stages.iter().find(|stage| !matches!(stage.state, StageState::Done | StageState::Skipped))
-    else {
+    // What only adds to a video is nothing that its end waits for.
+    let is_open = |stage: &&StageView| !matches!(stage.state, StageState::Done | StageState::Skipped);
+    let Some(stage) = facts.live.stages.iter().filter(|stage| is_passed(&stage.name)).find(is_open) else {
         waiting_for.push("the end of the job to be decided".to_owned());
         return "All stages are done and the end of the job is being decided.".to_owned();
     };
@@ -212,6 +212,13 @@ fn history(facts: &Facts) -> Vec<Happening> {
     for fact in row.renditions.values() {
         history.push((None, format!("{} is whole: {} frames", fact.event.quality, fact.event.frames)));
     }
+    if let Some(fact) = &row.illustrated {
+        let (event, at) = (&fact.event, Some(fact.event.made_at));
+        history.push((at, match &event.reason {
+            None => format!("illustrated: {} shots, {} bytes of pictures", event.shots, event.bytes()),
+            Some(reason) => format!("pictures: unavailable ({reason})"),
+        }));
+    }
     if let Some(fact) = &row.cancel_requested {
         history.push((Some(fact.event.at), "somebody asked to cancel".to_owned()));
     }
@@ -292,6 +299,18 @@ mod tests {
         );
         at_work.now_ms += 60_000;
         assert!(tell(&at_work).because.contains("nothing was heard of it for 61 seconds"));
+    }
+
+    #[test]
+    fn a_job_does_not_wait_for_what_only_adds_to_it() {
+        let mut facts = facts();
+        let stage = |name: &str, state| StageView { name: name.into(), state, done: 0, total: 1 };
+        facts.live.stages = vec![stage("stitch", StageState::Done), stage("illustrate", StageState::Running)];
+        assert!(tell(&facts).because.starts_with("All stages are done"));
+        let none = include_str!("../../../../schemas/examples/source.illustrated/v1/unavailable.json");
+        facts.row.apply(JobEvent::Illustrated(serde_json::from_str(none).unwrap()), Some(0));
+        let history = tell(&facts).history;
+        assert_eq!(history[0].what, "pictures: unavailable (no picture of the video can be decoded)");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::scripted::{Scripted, record};
 use crate::runner::{Error, Runner, Settings, Status};
-use crate::stage::{AnyStage, Context, Lane, StageError, Unit, Work};
+use crate::stage::{AnyStage, Cause, Context, Lane, StageError, Unit, Work};
 
 /// What a stage's attempt answers.
 pub type Answer = Result<Vec<NewRecord>, StageError>;
@@ -31,6 +31,8 @@ pub struct Actor {
     deadline: Duration,
     /// Index of the record at which decoding itself panics.
     poison: Option<u32>,
+    /// What is told in place of a result.
+    without: Option<fn(&Cause) -> NewRecord>,
     play: Arc<Play>,
     /// Job and index of each attempt, with the virtual time of its start.
     pub starts: Arc<Mutex<Vec<(JobId, u32, Instant)>>>,
@@ -49,6 +51,7 @@ impl Actor {
             lane: Lane::Main,
             deadline: Duration::from_secs(300),
             poison: None,
+            without: None,
             play: Arc::new(move |index, cx| Box::pin(play(index, cx))),
             starts: Arc::default(),
         }
@@ -68,6 +71,11 @@ impl Actor {
 
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// What is told when the runner gives up.
+    pub fn telling(self, without: fn(&Cause) -> NewRecord) -> Self {
+        Self { without: Some(without), ..self }
     }
 
     /// Decoding the record with this index panics.
@@ -104,6 +112,10 @@ impl AnyStage for Actor {
 
     fn lane(&self) -> Lane {
         self.lane
+    }
+
+    fn without(&self, _value: &[u8], cause: &Cause, _now_ms: i64) -> Option<NewRecord> {
+        self.without.map(|tell| tell(cause))
     }
 
     fn open(self: Arc<Self>, value: &[u8]) -> Result<Work, wire::Error> {

@@ -1,0 +1,91 @@
+//! What pictures cost beside the encoding: processor time of the stage `illustrate` against that of the journey of the same
+//! 1080p24 film into three renditions, in one run.
+//!
+//! `bench_pictures [seconds...]` takes 30 and 120 when nothing is said; `RUNS` says how often each is measured (3). The stage
+//! starts when nothing else is at work, so the two times follow each other and do not mix.
+
+#[allow(dead_code, reason = "other benchmarks use the rest")]
+#[path = "bench/server.rs"]
+mod server;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use server::{Outcome, Server, ffmpeg, job, median, upload, whole_cpu_seconds, word};
+
+/// Most processor time of the pictures, as a share of the encode's.
+const GOAL: f64 = 0.15;
+
+/// How long pictures may take after the video is ready.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Scenes of three seconds that differ, each with moving detail and grain.
+fn film(seconds: u32, to: &Path) -> Outcome<()> {
+    let picture = format!(
+        "mandelbrot=size=1920x1080:rate=24:maxiter=600:start_scale=2.5:end_scale=0.002:end_pts=3000,\
+         hue=h='120*floor(t/3)':s=1,noise=alls=7:allf=t,format=yuv420p,trim=duration={seconds}"
+    );
+    let source = ["-f", "lavfi", "-i", picture.as_str()];
+    let encode = ["-c:v", "libx264", "-preset", "veryfast", "-b:v", "8M", "-g", "48", "-an", "-f", "mp4"];
+    ffmpeg(&[source.as_slice(), &encode].concat(), to)
+}
+
+/// Waits until `is_there` says so of the job; answers it with the processor time that the server has taken by then.
+async fn until(server: &Server, id: &str, is_there: impl Fn(&Value) -> bool) -> Outcome<(Value, f64)> {
+    let began = Instant::now();
+    loop {
+        let job = job(server, id).await?;
+        if is_there(&job) {
+            return Ok((job, whole_cpu_seconds(server.pid())));
+        }
+        if matches!(job["state"].as_str(), Some("failed" | "cancelled")) || began.elapsed() > PATIENCE {
+            return Err(format!("this is all that came of the job: {job}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn measure(server: &Server, seconds: u32, runs: usize) -> Outcome<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("film.mp4");
+    film(seconds, &file)?;
+    let bytes = std::fs::metadata(&file)?.len();
+    println!("{seconds} s of 1080p24, {:.1} MB:", bytes as f64 / 1e6);
+    let mut ratios = Vec::new();
+    for run in 1..=runs {
+        let (began, before) = (Instant::now(), whole_cpu_seconds(server.pid()));
+        let id = upload(server, &file).await?;
+        let (_, encoded) = until(server, &id, |job| job["state"] == "ready").await?;
+        let ready = began.elapsed();
+        let (done, illustrated) = until(server, &id, |job| !job["pictures"].is_null()).await?;
+        let (encode, pictures) = (encoded - before, illustrated - encoded);
+        let made = &done["pictures"];
+        let share = made["bytes"].as_f64().unwrap_or(0.0) / bytes as f64;
+        println!(
+            "  run {run}: {encode:.1} s cpu to ready in {:.1} s, pictures {pictures:.2} s cpu, {:.1} s later; ratio {:.3}; \
+             {} shots, {:.2} % of the upload's bytes",
+            ready.as_secs_f64(),
+            (began.elapsed() - ready).as_secs_f64(),
+            pictures / encode,
+            made["shots"],
+            share * 100.0
+        );
+        ratios.push(pictures / encode);
+    }
+    let ratio = median(&mut ratios);
+    println!("  median of {runs}: {ratio:.3} of the encode (goal {GOAL}: {})", word(ratio <= GOAL));
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    let asked: Vec<u32> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let lengths = if asked.is_empty() { vec![30, 120] } else { asked };
+    let runs = std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3);
+    let server = Server::start()?;
+    for seconds in lengths {
+        measure(&server, seconds, runs).await?;
+    }
+    Ok(())
+}
