@@ -8,6 +8,7 @@
 //! - [`models`]: models on this machine; [`doctor`], [`settings`]: help yourself
 //! - [`show`]: text for people; [`machine`]: memory and disk; [`journal`]: log lines; [`failure`]: how commands end
 
+pub mod captioner;
 pub mod client;
 mod clients;
 pub mod dlq;
@@ -290,6 +291,9 @@ pub struct SettingFlags {
     /// Folder in which models lie [default: <data>/models]
     #[arg(long, value_name = "FOLDER")]
     pub models: Option<String>,
+    /// The model that hears what is said, by its name; none for no captions [default: whisper-base.en]
+    #[arg(long, value_name = "NAME")]
+    pub caption_model: Option<String>,
     /// Where models come from: a folder, or an address with /<name>/ below it [default: Hugging Face]
     #[arg(long, value_name = "PLACE")]
     pub models_from: Option<String>,
@@ -317,6 +321,7 @@ impl SettingFlags {
             ("slots", self.slots),
             ("grace_s", self.grace_s),
             ("models", self.models),
+            ("caption_model", self.caption_model),
             ("models_from", self.models_from),
             ("log_format", self.log_format),
         ];

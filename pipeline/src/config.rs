@@ -224,6 +224,8 @@ pub struct Config {
     pub grace: Duration,
     /// Folder in which models lie.
     pub models: PathBuf,
+    /// Name of the model that hears what is said; `none` for no captions.
+    pub caption_model: String,
     /// Where models come from.
     pub models_from: Place,
     /// How log lines look.
@@ -264,6 +266,7 @@ impl Config {
             catalog: reader.catalog()?,
             blobs: reader.blobs(&data)?,
             models: reader.models(&data),
+            caption_model: reader.caption_model()?,
             models_from: reader.models_from()?,
             data,
             public_path: reader.public_path()?,

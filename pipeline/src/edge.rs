@@ -7,7 +7,7 @@
 //! - [`accept`]: connections; [`routes`]: which address does what; [`cors`]: who may ask from elsewhere
 //! - [`upload`]: bytes in; [`sweep`]: what became of uploads that broke off
 //! - [`jobs`], [`explain`], [`watch`]: what a job is, why it is not done, and how it changes; [`quality`]: how close it is to its source
-//! - [`play`], [`hls`], [`manifests`]: bytes out; [`deliver`], [`range`]: which of them
+//! - [`play`], [`hls`], [`manifests`], [`captions`]: bytes out; [`deliver`], [`range`]: which of them
 //! - [`board`]: progress in memory; [`record`], [`events`]: events fold into rows
 //! - [`health`], [`ops`]: for balancers and operators; [`registry`]: schemas for other people's clients; [`workers`], [`dlq`], [`replay`]: for who operates
 //! - [`problem`]: errors as clients see them; [`query`], [`body`]: query strings and small bodies; [`page`]: the web page and the description
@@ -30,6 +30,7 @@ use sweep::Sweeper;
 pub mod accept;
 pub mod board;
 pub mod body;
+pub mod captions;
 pub mod cors;
 pub mod deliver;
 pub mod dlq;

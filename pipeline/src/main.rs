@@ -1,14 +1,17 @@
 //! The life of the process: parse, load the settings, open the doors, run the roles, drain, exit code.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use pipeline::cli::captioner::Captioner;
 use pipeline::cli::failure::Failure;
 use pipeline::cli::roles::{self, Addresses, Role, Roles, Stages};
 use pipeline::cli::stop::{self, Stop};
 use pipeline::cli::{self, Cli, Command, SettingFlags, journal};
 use pipeline::config::Config;
 use pipeline::media;
+use pipeline::shelf::Shelf;
 
 /// How long threads that are stuck in a system call may keep the process from ending.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,8 +35,9 @@ fn main() -> ExitCode {
 }
 
 fn run(role: &Role, settings: SettingFlags) -> Result<(), Failure> {
-    let stages = Stages::of(role)?;
     let config = settings.load()?;
+    let captioner = Captioner::new(Shelf::new(&config.models), &config.caption_model);
+    let stages = Stages::of(role, Arc::new(captioner))?;
     config.check_spelling()?;
     role.check_doors(&config)?;
     block_on(serve(role, config, stages))

@@ -10,7 +10,7 @@
 //! - [`source`]: opening a file that nobody trusts; [`probe`]: what it contains
 //! - [`decode`], [`picture`], [`encode`]: frames out, frames upright and scaled, packets in; [`video`] joins them
 //! - `rung`, `crew`, `cores`: what one rendition needs, and the threads that do it
-//! - [`audio`]: the one audio track
+//! - [`sound`]: decoded sound on the output's clock; [`audio`]: encoded, [`samples`]: plain
 //! - [`compare`]: a rendition beside its source; [`psnr`]: what an encoder says of its own error
 //! - [`illustrate`]: pictures that stand for the video, out of one decode of it
 //! - [`library`]: versions, and whether everything is there
@@ -39,8 +39,10 @@ pub mod probe;
 pub mod progressive;
 mod psnr;
 mod rung;
+pub mod samples;
 pub mod sandbox;
 pub mod sniff;
+pub mod sound;
 pub mod source;
 pub mod video;
 pub mod worker;
@@ -69,6 +71,8 @@ pub enum Request {
     Compare(CompareTask),
     /// Find pictures that stand for the video.
     Pictures(illustrate::Task),
+    /// Decode the audio track into plain samples.
+    Samples(SamplesTask),
 }
 
 /// A range of video.
@@ -122,6 +126,13 @@ pub struct CompareTask {
 /// fragments.
 pub type Feed = BoxStream<'static, Result<Bytes, Error>>;
 
+/// The audio of a file for whoever listens, see [`samples`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SamplesTask {
+    /// What the file contains.
+    pub media: Media,
+}
+
 /// What the work says, piece by piece.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
@@ -145,6 +156,8 @@ pub enum Response {
     Illustrated(illustrate::Illustrated),
     /// Answer to [`Request::Compare`]; the figures themselves come as bytes, see [`compare::Figures`].
     Compared(Compared),
+    /// Answer to [`Request::Samples`]; the samples themselves came as bytes.
+    Sampled(Sampled),
 }
 
 /// What came of a comparison.
@@ -160,6 +173,15 @@ pub struct Compared {
     pub maker: String,
     /// Whether the libraries could compute VMAF as well.
     pub has_vmaf: bool,
+}
+
+/// How much sound there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sampled {
+    /// Samples at [`samples::RATE`].
+    pub samples: u64,
+    /// Damaged packets or frames.
+    pub damaged: u64,
 }
 
 /// What a file contains.

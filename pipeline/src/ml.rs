@@ -4,7 +4,7 @@
 //! it over a pipe. What does not need tensors, such as how tokens are chosen, is always here.
 //!
 //! # Layout
-//! - [`whisper`]: speech to text
+//! - [`whisper`]: speech to text; [`listener`]: whoever hears, for those who do not care how
 //! - [`child`], [`question`], `worker`: the process that computes, the side of those who ask and its own
 //! - [`thread`]: one operating system's thread a model, requests in batches
 //! - `weights`: parameters by name, out of a file; `layers`: what networks are made of
@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub mod child;
 #[cfg(feature = "ml")]
 pub mod layers;
+pub mod listener;
 pub mod question;
 pub mod thread;
 #[cfg(feature = "ml")]

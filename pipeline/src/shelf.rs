@@ -7,7 +7,7 @@
 //! - here: where a model lies and whether it is whole, for stages and commands
 //! - [`known`]: the table of known models, `table`: its rows; [`inventory`]: what lies beside a model's files
 //! - [`place`]: where models come from; `web`: over HTTP; [`pull`]: bringing one here; `part`: one that is not whole yet
-//! - [`verify`]: every byte read again; `sum`: SHA-256
+//! - [`verify`]: every byte read again; [`sum`]: SHA-256
 
 pub mod error;
 pub mod inventory;
@@ -15,7 +15,7 @@ pub mod known;
 mod part;
 pub mod place;
 pub mod pull;
-mod sum;
+pub mod sum;
 mod table;
 pub mod verify;
 mod web;

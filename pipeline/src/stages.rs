@@ -7,6 +7,7 @@ use crate::media::{Error as MediaError, Output, Response, Run};
 use crate::stage::{Context, StageError, chain};
 
 pub mod assess;
+pub mod caption;
 pub mod illustrate;
 pub mod probe;
 pub mod split;
@@ -70,6 +71,7 @@ fn wrong_answer(response: &Response) -> StageError {
         Response::Encoded(_) => "encoded bytes",
         Response::Compared(_) => "a comparison",
         Response::Illustrated(_) => "pictures",
+        Response::Sampled(_) => "samples of sound",
     };
     MediaError::new(crate::media::Code::MediaCrashed, format!("the media process answered with {said}")).into()
 }

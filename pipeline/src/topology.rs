@@ -8,9 +8,11 @@ use schemas::event::{CancelRequested, JobDeleted, UploadReceived};
 use schemas::{Event, topic};
 
 use crate::media::Engine;
+use crate::ml::listener::Listener;
 use crate::stage::AnyStage;
 use crate::stages::{
-    assess::Assess, illustrate::Illustrate, probe::Probe, split::Split, stitch::Stitch, transcode::Transcode,
+    assess::Assess, caption::Caption, illustrate::Illustrate, probe::Probe, split::Split, stitch::Stitch,
+    transcode::Transcode,
 };
 
 /// Topics that no stage writes: what comes from outside, through the edge or from any producer.
@@ -53,14 +55,15 @@ pub enum Error {
     },
 }
 
-/// All stages of StreamForge, checked.
-pub fn stages<E: Engine + Clone>(engine: &E) -> Result<Vec<Arc<dyn AnyStage>>, Error> {
+/// All stages of StreamForge, checked; they do media work with `engine` and hear with `listener`.
+pub fn stages<E: Engine + Clone>(engine: &E, listener: &Arc<dyn Listener>) -> Result<Vec<Arc<dyn AnyStage>>, Error> {
     let stages: Vec<Arc<dyn AnyStage>> = vec![
         Arc::new(Probe::new(engine.clone())),
         Arc::new(Split),
         Arc::new(Transcode::new(engine.clone())),
         Arc::new(Stitch),
         Arc::new(Illustrate::new(engine.clone())),
+        Arc::new(Caption::new(engine.clone(), Arc::clone(listener))),
         Arc::new(Assess::new(engine.clone())),
     ];
     check(&stages)?;
@@ -164,6 +167,7 @@ mod tests {
 
     use super::*;
     use crate::media::child::ChildEngine;
+    use crate::ml::listener::{Absent, Nobody};
     use crate::stage::{Lane, Work};
 
     struct Arrow(&'static str, &'static str, &'static str);
@@ -205,9 +209,10 @@ mod tests {
 
     #[test]
     fn the_list_of_this_program_is_sound() {
-        let listed = stages(&ChildEngine::new("streamforge", &[])).expect("sound");
+        let listener: Arc<dyn Listener> = Arc::new(Nobody(Absent("it is a test".to_owned())));
+        let listed = stages(&ChildEngine::new("streamforge", &[]), &listener).expect("sound");
         let names: Vec<_> = listed.iter().map(|stage| stage.name()).collect();
-        assert_eq!(names, ["probe", "split", "transcode", "stitch", "illustrate", "assess"]);
+        assert_eq!(names, ["probe", "split", "transcode", "stitch", "illustrate", "caption", "assess"]);
     }
 
     #[test]

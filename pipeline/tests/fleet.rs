@@ -17,6 +17,7 @@ use connectors::Doors;
 use futures::StreamExt;
 use house::{House, doors, eventually, records_of};
 use pipeline::media::{Engine, Error, Request, Run};
+use pipeline::ml::listener::{Absent, Listener, Nobody};
 use pipeline::runner::{Runner, Settings};
 use pipeline::topology;
 use serde_json::Value;
@@ -42,7 +43,7 @@ impl Worker {
             ..Settings::new(name)
         };
         let (runner, shutdown) = (Runner::new(doors.clone(), settings), CancellationToken::new());
-        let stages = topology::stages(engine).unwrap();
+        let stages = topology::stages(engine, &nobody()).unwrap();
         let until = shutdown.clone();
         let running = tokio::spawn(async move { runner.run(stages, until).await.unwrap() });
         Self { shutdown, running: Some(running) }
@@ -52,6 +53,11 @@ impl Worker {
         self.shutdown.cancel();
         self.running.take().unwrap().await.unwrap();
     }
+}
+
+/// Captions are no part of these tests.
+fn nobody() -> Arc<dyn Listener> {
+    Arc::new(Nobody(Absent("it is a test".to_owned())))
 }
 
 impl Drop for Worker {

@@ -190,6 +190,14 @@ impl JobRow {
         }
     }
 
+    /// The captions that viewers get, or why there are none: the newest, of whatever language. That nobody could listen takes
+    /// nothing away from what somebody has heard.
+    pub fn current_captions(&self) -> Option<&CaptionsWritten> {
+        let is_heard = |fact: &&Fact<CaptionsWritten>| fact.event.language != CaptionsWritten::UNKNOWN;
+        let heard = self.captions.values().filter(is_heard).max_by_key(|fact| fact.offset);
+        heard.or_else(|| self.captions.values().next()).map(|fact| &fact.event)
+    }
+
     /// The state that follows from the facts.
     pub fn state(&self) -> State {
         match (&self.ended, &self.probed) {

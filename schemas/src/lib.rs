@@ -15,7 +15,9 @@
 //! - [`ledger`]: what stitch counted
 //! - [`manifest`]: what an edge needs to play a video
 //! - [`quality`]: how close renditions are to their source
+//! - [`captions`]: cues, as WebVTT and as SubRip
 
+pub mod captions;
 pub mod claim;
 pub mod event;
 pub mod field;

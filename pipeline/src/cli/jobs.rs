@@ -145,6 +145,7 @@ fn details(client: &Client, job: &Value, colours: bool) -> String {
     for (title, key) in [("hls", "hls"), ("dash", "dash"), ("poster", "poster"), ("storyboard", "storyboard")] {
         lines.extend(of(key).map(|path| (title, client.linked(&path))));
     }
+    lines.extend(captions_line(client, &job["captions"]).map(|line| ("captions", line)));
     lines.extend(error_line(job).map(|line| ("error", line)));
     if state == "ready" {
         lines.push(("watch", page(client, job["id"].as_str().unwrap_or_default())));
@@ -177,6 +178,18 @@ fn source_line(source: &Value) -> Option<String> {
     let audio = &source["audio"];
     parts.extend(audio["codec"].as_str().map(show::plain));
     Some(parts.join(", "))
+}
+
+fn captions_line(client: &Client, captions: &Value) -> Option<String> {
+    let of = |key: &str| captions[key].as_str().map(show::plain);
+    if let Some(reason) = of("reason") {
+        // The word before it says what it is about.
+        return Some(reason.trim_start_matches("captions: ").to_owned());
+    }
+    let (cues, language) = (captions["cues"].as_u64()?, of("language")?);
+    let model = of("model").unwrap_or_default();
+    let address = of("vtt").map(|path| client.linked(&path)).unwrap_or_default();
+    Some(format!("{language}, {cues} cues by {model} {}  {address}", of("version").unwrap_or_default()))
 }
 
 fn stage_line(stage: &Value) -> String {
@@ -266,5 +279,13 @@ mod tests {
         assert!(text.contains("2 posters, 3 thumbnails of 3 shots, 91.0 kB"), "{text}");
         ready["pictures"] = json!({ "unavailable": "no picture can be decoded", "bytes": 0 });
         assert!(details(&client, &ready, false).contains("pictures   unavailable (no picture can be decoded)"));
+        ready["captions"] = json!({ "language": "en", "cues": 14, "model": "whisper-base.en", "version": "1",
+                                    "vtt": "/api/stream/01JD/captions.vtt", "reason": null });
+        let text = details(&client, &ready, false);
+        let line = "en, 14 cues by whisper-base.en 1  http://h:1/video/api/stream/01JD/captions.vtt";
+        assert!(text.contains(line), "{text}");
+        ready["captions"] = json!({ "language": "und", "cues": 0, "reason": "captions: unavailable (no model)" });
+        let text = details(&client, &ready, false);
+        assert!(text.contains("captions") && text.contains("  unavailable (no model)"), "{text}");
     }
 }

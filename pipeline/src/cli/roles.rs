@@ -21,8 +21,10 @@ use crate::edge::board::Board;
 use crate::edge::{self, KnownStage, ops};
 use crate::media::child::ChildEngine;
 use crate::metrics;
+use crate::ml::listener::Listener;
 use crate::runner::{self, Runner};
-use crate::stage::{AnyStage, chain};
+use crate::stage::{AnyStage, Stage, chain};
+use crate::stages::caption::Caption;
 use crate::topology;
 
 /// How long roles may take to end beyond the grace period of running work.
@@ -63,15 +65,16 @@ impl Role {
 pub struct Stages {
     all: Vec<Arc<dyn AnyStage>>,
     here: Vec<Arc<dyn AnyStage>>,
+    listener: Arc<dyn Listener>,
 }
 
 impl Stages {
-    /// What `role` runs; a stage that nobody knows is wrong usage.
-    pub fn of(role: &Role) -> Result<Self, Failure> {
+    /// What `role` runs with `listener` for captions; a stage that nobody knows is wrong usage.
+    pub fn of(role: &Role, listener: Arc<dyn Listener>) -> Result<Self, Failure> {
         let engine = ChildEngine::of_this_program().map_err(|error| {
             Failure::failed(format!("cannot find this program: {error}"), "start it again by its full path")
         })?;
-        let all = topology::stages(&engine).map_err(|error| {
+        let all = topology::stages(&engine, &listener).map_err(|error| {
             let what = format!("the stages do not fit together: {error}");
             Failure::failed(what, "this is a fault of the build: please report it")
         })?;
@@ -83,7 +86,7 @@ impl Stages {
                 Failure::usage(error.to_string(), format!("write --stages {}, or --stages all", names.join(",")))
             })?,
         };
-        Ok(Self { all, here })
+        Ok(Self { all, here, listener })
     }
 
     /// The topics of all stages, also of those that run elsewhere.
@@ -198,6 +201,9 @@ impl Roles {
         };
         let mut hindrance: Box<dyn Fn() -> Option<String> + Send + Sync> = Box::new(|| None);
         if !stages.here.is_empty() {
+            if stages.here.iter().any(|stage| stage.name() == Caption::<ChildEngine>::NAME) {
+                roles.look_at(stages.listener);
+            }
             let status = roles.start_runner(doors.clone(), stages.here);
             hindrance = Box::new(move || status.not_ready());
         }
@@ -220,6 +226,17 @@ impl Roles {
         };
         roles.start_ops(doors, addresses.ops, ops);
         Ok(roles)
+    }
+
+    /// Says at the start whether there will be captions, and why not.
+    fn look_at(&mut self, listener: Arc<dyn Listener>) {
+        self.attending.spawn(async move {
+            match listener.model().await {
+                Ok(model) => tracing::info!(model = model.name, version = model.version, "captions: by this model"),
+                Err(why) => tracing::warn!("captions: unavailable ({why})"),
+            }
+            std::future::pending().await
+        });
     }
 
     fn start_record(&mut self, doors: Doors) {

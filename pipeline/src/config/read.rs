@@ -97,6 +97,14 @@ impl Reader<'_> {
         if setting.value.is_empty() { data.join("models") } else { PathBuf::from(setting.value) }
     }
 
+    pub fn caption_model(&self) -> Result<String, Error> {
+        let setting = self.setting("caption_model");
+        match crate::shelf::is_name(&setting.value) {
+            true => Ok(setting.value.clone()),
+            false => Self::bad(setting, "it must be the name of a model, such as whisper-base.en, or none"),
+        }
+    }
+
     pub fn models_from(&self) -> Result<Place, Error> {
         let setting = self.setting("models_from");
         match Place::parse(&setting.value) {

@@ -13,14 +13,23 @@ pub const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
 /// [`SEGMENT_SECONDS`], and a growing playlist must never have to change it.
 pub const TARGET_SECONDS: u64 = SEGMENT_SECONDS + 1;
 
-/// The playlist that names all renditions.
-pub fn master(manifest: &Manifest) -> String {
+/// The playlist that names all renditions, with captions in a language where there are any.
+pub fn master(manifest: &Manifest, captions: Option<&str>) -> String {
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     if manifest.audio.is_some() {
         text.push_str(concat!(
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,",
             "URI=\"audio/index.m3u8\"\n"
         ));
+    }
+    if let Some(language) = captions {
+        // A tag that says nothing is better left out.
+        let language = if language == "und" { String::new() } else { format!("LANGUAGE=\"{language}\",") };
+        let _ = writeln!(
+            text,
+            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"captions\",NAME=\"Captions\",{language}DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,\
+             CHARACTERISTICS=\"public.accessibility.transcribes-spoken-dialog\",URI=\"captions/index.m3u8\""
+        );
     }
     let audio_peak = manifest.audio.as_ref().map_or(0, peak);
     let audio_average = manifest.audio.as_ref().map_or(0, average);
@@ -43,6 +52,9 @@ pub fn master(manifest: &Manifest) -> String {
         if manifest.audio.is_some() {
             text.push_str(",AUDIO=\"audio\"");
         }
+        if captions.is_some() {
+            text.push_str(",SUBTITLES=\"captions\"");
+        }
         let _ = writeln!(text, "\n{}/index.m3u8", rendition.quality);
     }
     text
@@ -62,6 +74,18 @@ pub fn media(manifest: &Manifest, track: &Track, target_seconds: u64) -> String 
         text.push_str("#EXT-X-ENDLIST\n");
     }
     text
+}
+
+/// The playlist of the captions in `file`: one segment as long as the whole video, which captions may have (RFC 8216, section
+/// 6.2.4).
+pub fn captions(manifest: &Manifest, file: &str) -> String {
+    let tracks = manifest.renditions.iter().map(|rendition| &rendition.video).chain(&manifest.audio);
+    let seconds = tracks.map(end_seconds).fold(0.0, f64::max);
+    format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n\
+         #EXTINF:{seconds:.6},\n{file}\n#EXT-X-ENDLIST\n",
+        (seconds.ceil() as u64).max(1)
+    )
 }
 
 /// The segments of `track` that may be listed: all of a whole video; of a growing one those that can be played with
@@ -190,14 +214,27 @@ mod tests {
 
     #[test]
     fn the_master_playlist_names_codecs_sizes_and_honest_rates() {
-        let text = master(&manifest(true, &[&[2000, 2000]], Some(&[&[192_000]])));
+        let text = master(&manifest(true, &[&[2000, 2000]], Some(&[&[192_000]])), None);
         // Video: 2000 bytes in 4 s are 4000 bit/s, less than the 5000 stated; audio likewise.
         let line = "BANDWIDTH=10000,AVERAGE-BANDWIDTH=8000,CODECS=\"avc1.64001e,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=25.000,AUDIO=\"audio\"\n360p/index.m3u8\n";
         assert!(text.contains(line), "{text}");
         assert!(text.contains("TYPE=AUDIO,GROUP-ID=\"audio\""), "{text}");
-        let silent = master(&manifest(true, &[&[500]], None));
+        let silent = master(&manifest(true, &[&[500]], None), None);
         assert!(silent.contains("BANDWIDTH=16000,AVERAGE"), "measured 1000 bytes in half a second: {silent}");
         assert!(!silent.contains("AUDIO"), "{silent}");
+    }
+
+    #[test]
+    fn captions_are_a_rendition_of_their_own() {
+        let whole = manifest(true, &[&[2000, 2000]], None);
+        let text = master(&whole, Some("pt-BR"));
+        let media = text.lines().find(|line| line.contains("TYPE=SUBTITLES")).unwrap();
+        assert!(media.contains("LANGUAGE=\"pt-BR\"") && media.ends_with("URI=\"captions/index.m3u8\""), "{media}");
+        assert!(text.contains("FRAME-RATE=25.000,SUBTITLES=\"captions\"\n360p/index.m3u8\n"), "{text}");
+        assert!(!master(&whole, Some("und")).contains("LANGUAGE"));
+        let playlist = captions(&whole, "0123.vtt");
+        let end = "#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:4.000000,\n0123.vtt\n#EXT-X-ENDLIST\n";
+        assert!(playlist.ends_with(end), "{playlist}");
     }
 
     #[test]

@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Name of the audio track in addresses.
 const AUDIO: &str = "audio";
 
+/// Name of the captions in addresses.
+const CAPTIONS: &str = "captions";
+
 impl Edge {
     /// `/api/stream/{job}/{name}`: the master playlist, the progressive file of a quality, or a picture.
     pub(super) async fn play(
@@ -46,7 +49,11 @@ impl Edge {
             if !hls::is_playable(&manifest) {
                 return Err(Problem::not_ready("the first seconds of the video are not there yet"));
             }
-            return self.playlist(&manifest, hls::master(&manifest), method, headers).await;
+            let captions = self.caption_language(&manifest).await;
+            return self.playlist(&manifest, hls::master(&manifest, captions.as_deref()), method, headers).await;
+        }
+        if matches!(name, "captions.vtt" | "captions.srt") {
+            return self.captions(job, name, method, headers).await;
         }
         if let Some(wanted) = Wanted::named(name) {
             return self.picture(job, wanted, query, method, headers).await;
@@ -84,8 +91,11 @@ impl Edge {
         }
         let manifest = match self.manifests.of(job).await? {
             Some(manifest) => manifest,
-            None => return Err(self.missing(job, (track != AUDIO).then_some(track)).await),
+            None => return Err(self.missing(job, (![AUDIO, CAPTIONS].contains(&track)).then_some(track)).await),
         };
+        if track == CAPTIONS {
+            return self.play_captions(&manifest, file, method, headers).await;
+        }
         let found = match track {
             AUDIO => manifest.audio.as_ref(),
             quality => rendition(&manifest, quality).map(|rendition| &rendition.video),
@@ -209,7 +219,6 @@ fn unknown_quality(name: &str) -> Problem {
 fn refuse_other_formats(name: &str) -> Result<(), Problem> {
     let what = match name {
         "manifest.mpd" => "DASH",
-        "captions.vtt" | "captions.srt" => "captions",
         name if name.ends_with(".webm") => "WebM",
         _ => return Ok(()),
     };

@@ -1,4 +1,4 @@
-//! The one audio track: decoded, brought onto the output's clock without gaps, mixed down, encoded as AAC.
+//! The one audio track, on the output's clock and mixed down by [`super::sound`], encoded as AAC.
 #![allow(unsafe_code)]
 
 use ffmpeg_next as ff;
@@ -6,8 +6,7 @@ use schemas::manifest::samples::Sample;
 use schemas::source::AudioTrack;
 
 use super::boxes::{AudioInit, Fragments, audio_init};
-use super::decode::{Decoder, is_damaged};
-use super::probe::rescale;
+use super::sound::{self, Form, Mix, Taker};
 use super::source::Source;
 use super::{AudioTask, Code, Encoded, EncodedRendition, Error, Sink, encode};
 
@@ -20,15 +19,11 @@ const FRAGMENT_SECONDS: u32 = 2;
 pub fn encode(source: Source, task: &AudioTask, sink: &mut dyn Sink) -> Result<Encoded, Error> {
     let track =
         task.media.audio.as_ref().ok_or_else(|| Error::new(Code::UnsupportedMedia, "there is no audio to encode"))?;
-    let mut decoder = Decoder::open(source, track.index, None)?;
     let mut work = Work::open(track, task)?;
-    let mut frame = ff::frame::Audio::empty();
-    while decoder.next(&mut frame)? {
-        decoder.damaged += u64::from(is_damaged(&frame));
-        work.take(&mut frame, sink)?;
-    }
+    let form = Form { rate: work.rate, frame: FRAME, mix: Mix::Stereo };
+    let damaged = sound::decode(source, &task.media, form, &mut Out { work: &mut work, sink: &mut *sink })?;
     work.finish(sink)?;
-    work.result(decoder.damaged)
+    work.result(damaged)
 }
 
 /// Samples per second of the output.
@@ -36,18 +31,14 @@ fn output_rate(track: &AudioTrack) -> u32 {
     if matches!(track.sample_rate, 44_100 | 48_000) { track.sample_rate } else { 48_000 }
 }
 
-struct Work<'a> {
-    track: &'a AudioTrack,
+struct Work {
     rate: u32,
     channels: u32,
-    origin: i64,
-    graph: Option<(Shape, ff::filter::Graph)>,
     encoder: ff::encoder::audio::Encoder,
     config: Vec<u8>,
     priming: u32,
     bitrate: u32,
     samples_in: u64,
-    expected: Option<i64>,
     /// Held back until it is known whether it is the last, which alone may be short.
     held: Option<ff::frame::Audio>,
     packets: Vec<Vec<u8>>,
@@ -55,16 +46,30 @@ struct Work<'a> {
     fragments: Fragments,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct Shape {
-    rate: u32,
-    format: ff::format::Sample,
-    channels: u16,
-    layout: u64,
+/// Sound on its way into the encoder.
+struct Out<'a> {
+    work: &'a mut Work,
+    sink: &'a mut dyn Sink,
 }
 
-impl<'a> Work<'a> {
-    fn open(track: &'a AudioTrack, task: &AudioTask) -> Result<Self, Error> {
+impl Taker for Out<'_> {
+    fn take(&mut self, frame: ff::frame::Audio) -> Result<(), Error> {
+        match self.work.held.replace(frame) {
+            Some(before) => self.work.encode_whole(before, self.sink),
+            None => Ok(()),
+        }
+    }
+
+    fn settle(&mut self) -> Result<u64, Error> {
+        if let Some(held) = self.work.held.take() {
+            self.work.encode_whole(held, self.sink)?;
+        }
+        Ok(self.work.samples_in)
+    }
+}
+
+impl Work {
+    fn open(track: &AudioTrack, task: &AudioTask) -> Result<Self, Error> {
         let failed = |error: ff::Error| Error::new(Code::EncoderFailed, format!("open the AAC encoder: {error}"));
         let rate = output_rate(track);
         let channels = track.channels.min(2);
@@ -92,20 +97,14 @@ impl<'a> Work<'a> {
             };
             (config, u32::try_from((*raw).initial_padding).unwrap_or(FRAME))
         };
-        let microsecond = schemas::source::Ratio { num: 1, den: 1_000_000 };
-        let ticks = i64::from(track.time_base.den) / i64::from(track.time_base.num.max(1));
         Ok(Self {
-            track,
             rate,
             channels,
-            origin: rescale(task.media.origin_us, microsecond, ticks),
-            graph: None,
             encoder,
             config,
             priming,
             bitrate,
             samples_in: 0,
-            expected: None,
             held: None,
             packets: Vec::new(),
             written: 0,
@@ -113,105 +112,10 @@ impl<'a> Work<'a> {
         })
     }
 
-    fn take(&mut self, frame: &mut ff::frame::Audio, sink: &mut dyn Sink) -> Result<(), Error> {
-        if frame.samples() == 0 || frame.rate() == 0 {
-            return Ok(());
-        }
-        let pts = frame.timestamp().map(|pts| pts - self.origin).or(self.expected).unwrap_or(0);
-        let length = rescale(
-            frame.samples() as i64,
-            schemas::source::Ratio { num: 1, den: i32::try_from(frame.rate()).unwrap_or(48_000) },
-            i64::from(self.track.time_base.den) / i64::from(self.track.time_base.num.max(1)),
-        );
-        self.expected = Some(pts + length);
-        frame.set_pts(Some(pts));
-        let shape = Shape {
-            rate: frame.rate(),
-            format: frame.format(),
-            channels: frame.channels(),
-            layout: frame.channel_layout().bits(),
-        };
-        if self.graph.as_ref().is_none_or(|(built_for, _)| *built_for != shape) {
-            self.drain(sink)?;
-            self.graph = Some((shape.clone(), self.build(&shape)?));
-        }
-        self.feed(Some(frame))?;
-        self.pull(sink)
-    }
-
-    /// Resampling that fills gaps with silence and cuts overlaps, so that sample N is always at time N / rate.
-    fn build(&self, shape: &Shape) -> Result<ff::filter::Graph, Error> {
-        let failed =
-            |error: ff::Error| Error::new(Code::EncoderFailed, format!("build the filters for the audio: {error}"));
-        let mut graph = ff::filter::Graph::new();
-        // SAFETY: a plain field of a graph without filters.
-        unsafe { (*graph.as_mut_ptr()).nb_threads = 1 };
-        let source = ff::filter::find("abuffer").ok_or(ff::Error::FilterNotFound).map_err(failed)?;
-        let sink = ff::filter::find("abuffersink").ok_or(ff::Error::FilterNotFound).map_err(failed)?;
-        let channels = if shape.layout != 0 {
-            format!("channel_layout=0x{:x}", shape.layout)
-        } else {
-            format!("channels={}", shape.channels)
-        };
-        let arguments = format!(
-            "time_base={}/{}:sample_rate={}:sample_fmt={}:{channels}",
-            self.track.time_base.num,
-            self.track.time_base.den,
-            shape.rate,
-            shape.format.name(),
-        );
-        graph.add(&source, "in", &arguments).map_err(failed)?;
-        graph.add(&sink, "out", "").map_err(failed)?;
-        let layout = if self.channels == 1 { "mono" } else { "stereo" };
-        let spec = format!(
-            "aresample={}:async=1:min_hard_comp=0.05:first_pts={},aformat=sample_fmts=fltp:channel_layouts={layout},\
-             asetnsamples=n={FRAME}:p=0",
-            self.rate, self.samples_in
-        );
-        graph
-            .output("in", 0)
-            .and_then(|parser| parser.input("out", 0))
-            .and_then(|parser| parser.parse(&spec))
-            .map_err(failed)?;
-        graph.validate().map_err(failed)?;
-        Ok(graph)
-    }
-
-    fn feed(&mut self, frame: Option<&ff::frame::Audio>) -> Result<(), Error> {
-        let failed = |error: ff::Error| Error::new(Code::EncoderFailed, format!("filter the audio: {error}"));
-        let Some((_, graph)) = &mut self.graph else { return Ok(()) };
-        let mut entry = graph.get("in").ok_or(ff::Error::FilterNotFound).map_err(failed)?;
-        match frame {
-            Some(frame) => entry.source().add(frame).map_err(failed),
-            None => entry.source().flush().map_err(failed),
-        }
-    }
-
-    fn pull(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
-        loop {
-            let Some((_, graph)) = &mut self.graph else { return Ok(()) };
-            let Some(mut exit) = graph.get("out") else { return Ok(()) };
-            let mut frame = ff::frame::Audio::empty();
-            match exit.sink().frame(&mut frame) {
-                Ok(()) => {
-                    let before = self.held.replace(frame);
-                    if let Some(before) = before {
-                        self.encode(padded(before, self.channels), sink)?;
-                    }
-                }
-                Err(_) => return Ok(()),
-            }
-        }
-    }
-
-    fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
-        self.feed(None)?;
-        self.pull(sink)?;
-        self.graph = None;
-        if let Some(held) = self.held.take() {
-            self.encode(padded(held, self.channels), sink)?;
-        }
-        Ok(())
+    /// Encodes `frame` at full length.
+    fn encode_whole(&mut self, frame: ff::frame::Audio, sink: &mut dyn Sink) -> Result<(), Error> {
+        let frame = padded(frame, self.channels);
+        self.encode(frame, sink)
     }
 
     fn encode(&mut self, mut frame: ff::frame::Audio, sink: &mut dyn Sink) -> Result<(), Error> {
@@ -259,8 +163,6 @@ impl<'a> Work<'a> {
     }
 
     fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
-        self.feed(None)?;
-        self.pull(sink)?;
         if let Some(last) = self.held.take() {
             self.encode(last, sink)?;
         }

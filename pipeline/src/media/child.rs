@@ -132,14 +132,10 @@ impl ChildEngine {
         let waiting = Arc::clone(&self.waiting);
         Ok(ChildRun { live: Some(live), unsent, feeding: None, waiting, work, began })
     }
+}
 
-    fn spawn(
-        &self,
-        request: &str,
-        source: File,
-        identity: Identity,
-        is_background: bool,
-    ) -> std::io::Result<Live> {
+impl ChildEngine {
+    fn spawn(&self, request: &str, source: File, identity: Identity, is_background: bool) -> std::io::Result<Live> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut child = Command::new(&self.program)
@@ -203,6 +199,7 @@ fn name(request: &Request) -> &'static str {
         Request::Audio(_) => "audio",
         Request::Compare(_) => "compare",
         Request::Pictures(_) => "pictures",
+        Request::Samples(_) => "samples",
     }
 }
 

@@ -238,15 +238,8 @@ fn hand_over(
 ) -> Result<Illustrated, Error> {
     let Made { gallery, board, transitions } = made;
     let (shots, chosen, thumbs) = gallery.chosen();
-    let mut answer = Illustrated {
-        frames,
-        damaged,
-        shots,
-        transitions,
-        posters: Vec::new(),
-        sheet: None,
-        thumbnails: Vec::new(),
-    };
+    let mut answer =
+        Illustrated { frames, damaged, shots, transitions, posters: Vec::new(), sheet: None, thumbnails: Vec::new() };
     let mut chosen = chosen.into_iter();
     let Some(best) = chosen.next() else { return Ok(answer) };
     let mut index = 0;

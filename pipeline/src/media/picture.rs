@@ -243,11 +243,7 @@ fn describe(look: Look, track: &VideoTrack, largest: Option<&Rung>, rungs: &[Run
         text.push_str("[s0]");
     }
     for (index, rung) in rungs.iter().enumerate() {
-        let _ = write!(
-            text,
-            ";[s{index}]scale=w={}:h={}:{output},setsar=1[out{index}]",
-            rung.width, rung.height
-        );
+        let _ = write!(text, ";[s{index}]scale=w={}:h={}:{output},setsar=1[out{index}]", rung.width, rung.height);
     }
     text
 }

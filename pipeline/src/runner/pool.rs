@@ -142,7 +142,8 @@ impl Pool {
                         self.woken.notify_one();
                     }
                     queue.at_work += 1;
-                    let turn = Turn { _token: task.station.in_flight.token(), _at_work: Some(AtWork(Arc::clone(self))) };
+                    let turn =
+                        Turn { _token: task.station.in_flight.token(), _at_work: Some(AtWork(Arc::clone(self))) };
                     return Some((task, turn));
                 }
             }

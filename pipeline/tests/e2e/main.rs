@@ -5,6 +5,7 @@
 //! The tests share two cores, so they take turns ([`turn`]): what one measures is not another's noise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod captions;
 mod check;
 mod client;
 mod clip;
@@ -23,6 +24,8 @@ mod quality;
 mod refusals;
 mod server;
 mod sound;
+#[path = "../captions/clips.rs"]
+mod speech;
 mod verifier;
 
 use tokio::sync::{Mutex, MutexGuard};

@@ -22,11 +22,17 @@ pub struct Server {
 impl Server {
     /// Starts every role on `data` and waits until it says where it serves.
     pub async fn start(data: &Path) -> Self {
+        Self::start_with(data, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub async fn start_with(data: &Path, environment: &[(&str, &str)]) -> Self {
         let log = data.with_extension("log");
         let errors = std::fs::File::options().create(true).append(true).open(&log).expect("open the server's log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_streamforge"))
             .args(["up", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .envs(environment.iter().copied())
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

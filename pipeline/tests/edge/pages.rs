@@ -44,6 +44,7 @@ async fn every_described_address_answers_as_described() {
             ("{quality}", "360p".into()),
             ("{track}", "360p".into()),
             ("{n}", "0".into()),
+            ("{file}", "0".into()),
             ("{letter}", "probe:0:0".into()),
         ];
         let address = named.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));

@@ -372,7 +372,8 @@ impl Checks {
     }
 
     fn has_pictures(&self, name: &str, row: &JobRow) {
-        let Some(event) = row.illustrated.as_ref().map(|fact| &fact.event).filter(|event| event.reason.is_none()) else {
+        let Some(event) = row.illustrated.as_ref().map(|fact| &fact.event).filter(|event| event.reason.is_none())
+        else {
             return self.world.broken(format!("{name} is ready and has no pictures: {:?}", row.illustrated));
         };
         let claims = event.posters.iter().map(|picture| &picture.jpeg);

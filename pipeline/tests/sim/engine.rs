@@ -157,6 +157,9 @@ impl Engine for FakeEngine {
                 Request::Audio(task) => self.audio(task, &spec, &mut outputs)?,
                 Request::Compare(_) => outputs.push(Err(Error::new(Code::EncoderFailed, "there is no rendition"))),
                 Request::Pictures(_) => self.pictures(&spec, &mut outputs),
+                Request::Samples(_) => {
+                    outputs.push(Err(Error::new(Code::EncoderFailed, "nobody listens in this world")));
+                }
             },
         }
         let pause = Duration::from_millis(took / outputs.len() as u64);

@@ -1,4 +1,4 @@
-//! `captions.written`: the job has captions.
+//! `captions.written`: the job has captions, or a reason why not.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +10,30 @@ use crate::{Claim, JobId};
 pub struct CaptionsWritten {
     /// The job.
     pub job: JobId,
-    /// BCP 47 tag of the language.
+    /// BCP 47 tag of the language: [`CaptionsWritten::SILENT`] when nothing is said, [`CaptionsWritten::UNKNOWN`] when nobody
+    /// could listen.
     pub language: String,
-    /// WebVTT; absent when there was nothing to write or no model to write it with.
+    /// WebVTT as [`crate::captions`] writes it; absent when there was nothing to write or no model to write it with.
     pub vtt: Option<Claim>,
     /// Cues in it.
     pub cues: u32,
-    /// The model and its version.
+    /// The model that listened; empty when none did, as its version and its parameters.
     pub model: String,
-    /// Why there are no captions.
+    /// Version of the model.
+    pub version: String,
+    /// Everything else that decides what is written: how speech is found, how it is heard, how it becomes cues.
+    pub parameters: String,
+    /// When they were written, milliseconds since the Unix epoch.
+    pub written_at: i64,
+    /// Why there are no captions, one sentence.
     pub reason: Option<String>,
+}
+
+impl CaptionsWritten {
+    /// Language of what holds no speech: no linguistic content (ISO 639-2).
+    pub const SILENT: &'static str = "zxx";
+    /// Language of what nobody could listen to: undetermined (ISO 639-2).
+    pub const UNKNOWN: &'static str = "und";
 }
 
 impl Event for CaptionsWritten {

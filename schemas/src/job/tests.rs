@@ -94,6 +94,9 @@ fn event(kind: usize, offset: i64) -> JobEvent {
             vtt: None,
             cues: offset as u32,
             model: String::new(),
+            version: String::new(),
+            parameters: String::new(),
+            written_at: offset,
             reason: None,
         }),
         "source.classified" => {

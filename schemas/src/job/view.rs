@@ -9,6 +9,10 @@ use super::{JobRow, State};
 use crate::JobId;
 use crate::event::{Failure, RenditionStitched, StageState};
 
+mod captions;
+
+pub use captions::CaptionsView;
+
 /// What an edge knows about a job from `job.progress`; empty for a job of which nothing was heard.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Live {
@@ -59,6 +63,8 @@ pub struct JobView {
     pub storyboard: Option<String>,
     /// Its pictures, or why there are none; absent until one of both is known.
     pub pictures: Option<PicturesView>,
+    /// Captions, or why there are none; absent while nobody has said.
+    pub captions: Option<CaptionsView>,
     /// Why it failed.
     pub error: Option<Failure>,
     /// What a viewer may notice, in words.
@@ -193,6 +199,7 @@ impl JobView {
             poster,
             storyboard,
             pictures: illustrated.map(|event| PicturesView::of(event, public_path)),
+            captions: row.current_captions().map(|event| CaptionsView::of(event, public_path)),
             error: end.and_then(|end| end.error.clone()),
             warnings: warnings(row),
         }
@@ -385,7 +392,7 @@ mod tests {
                     { "name": "stitch", "state": "waiting", "done": 0, "total": 6 },
                 ],
                 "renditions": [], "hls": format!("/api/stream/{id}/master.m3u8"), "dash": null,
-                "poster": null, "storyboard": null, "pictures": null,
+                "poster": null, "storyboard": null, "pictures": null, "captions": null,
                 "error": null, "warnings": [],
             })
         );

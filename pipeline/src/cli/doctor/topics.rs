@@ -10,6 +10,7 @@ use connectors::open::{self, LogAt, Wanted};
 use super::Finding;
 use crate::cli::roles::{Role, Stages};
 use crate::stage::chain;
+use crate::ml::listener::{Absent, Nobody};
 
 /// Differences that are told in full.
 const TOLD: usize = 5;
@@ -24,7 +25,8 @@ pub(super) async fn on_the_brokers(wanted: &Wanted) -> Option<Finding> {
 
 /// Compares the topics of `log` with those of this program.
 pub(super) async fn compared(log: &dyn Log) -> Option<Finding> {
-    let topics = Stages::of(&Role::Up).ok()?.topics();
+    let nobody = Arc::new(Nobody(Absent("topics need no model".to_owned())));
+    let topics = Stages::of(&Role::Up, nobody).ok()?.topics();
     Some(match log.differences(&topics).await {
         Ok(differences) => judged(topics.len(), &differences),
         Err(error) => {

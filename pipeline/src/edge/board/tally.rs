@@ -14,6 +14,7 @@ pub const STAGES: [(&str, f64); 4] = [("probe", 0.01), ("split", 0.005), (TRANSC
 const TRANSCODE: &str = "transcode";
 const STITCH: &str = "stitch";
 const ILLUSTRATE: &str = "illustrate";
+const CAPTION: &str = "caption";
 
 /// Time that must have passed before a guess of the rest is worth showing, milliseconds.
 const GUESS_AFTER_MS: i64 = 500;
@@ -205,7 +206,8 @@ impl Tally {
         let failed_in = outcome.and_then(|end| end.error.as_ref()).map(|error| error.stage.as_str());
         let passed = STAGES.iter().map(|(name, _)| *name);
         let told = told(row);
-        let mut more: Vec<&str> = self.stages.keys().map(String::as_str).chain(told.iter().map(|(name, _)| *name)).collect();
+        let mut more: Vec<&str> =
+            self.stages.keys().map(String::as_str).chain(told.iter().map(|(name, _)| *name)).collect();
         more.retain(|name| !is_passed(name));
         more.sort_unstable();
         more.dedup();
@@ -231,6 +233,10 @@ impl Tally {
                 }
                 let state = match (&outcome, stage) {
                     _ if failed_in == Some(name) => StageState::Failed,
+                    // Unless it was asked for once more, and is at work again.
+                    _ if told == Some(StageState::Skipped) && !stage.is_some_and(Stage::is_at_work) => {
+                        StageState::Skipped
+                    }
                     _ if done == total => StageState::Done,
                     (Some(_), _) if is_passed || !is_ready => StageState::Skipped,
                     // Asked for once more, it is at work again.
@@ -269,10 +275,17 @@ fn told(row: &JobRow) -> Vec<(&'static str, StageState)> {
         None => (ILLUSTRATE, StageState::Done),
         Some(_) => (ILLUSTRATE, StageState::Failed),
     });
-    illustrated.into_iter().collect()
+    let captioned = row
+        .current_captions()
+        .map(|event| (CAPTION, if event.model.is_empty() { StageState::Skipped } else { StageState::Done }));
+    illustrated.into_iter().chain(captioned).collect()
 }
 
 impl Stage {
+    fn is_at_work(&self) -> bool {
+        self.by_unit.values().any(|unit| unit.state == StageState::Running)
+    }
+
     fn done(&self) -> u32 {
         let finished = |unit: &&Unit| matches!(unit.state, StageState::Done | StageState::Skipped);
         self.by_unit.values().filter(finished).count() as u32
@@ -397,12 +410,13 @@ mod tests {
         assert_eq!(states(&ended(Outcome::Cancelled, None)), [Done, Done, Skipped, Skipped]);
     }
 
+    fn state_of(tally: &Tally, row: &JobRow, name: &str) -> Option<StageState> {
+        tally.live(row, 0).stages.into_iter().find(|stage| stage.name == name).map(|stage| stage.state)
+    }
+
     #[test]
     fn what_only_adds_to_a_video_is_told_of_and_delays_nothing() {
-        let state = |tally: &Tally, row: &JobRow| {
-            let stages = tally.live(row, 0).stages;
-            stages.into_iter().find(|stage| stage.name == ILLUSTRATE).map(|stage| stage.state)
-        };
+        let state = |tally: &Tally, row: &JobRow| state_of(tally, row, ILLUSTRATE);
         let mut tally = Tally::default();
         assert_eq!(state(&tally, &row()), None, "nothing was heard of it");
         tally.hear(&JobProgress { units: 1, ..event(ILLUSTRATE, StageState::Running, 0, 50) });
@@ -425,6 +439,25 @@ mod tests {
         assert_eq!(state(&tally, &none), Some(StageState::Failed));
         tally.hear(&JobProgress { units: 1, ..event(ILLUSTRATE, StageState::Running, 0, 0) });
         assert_eq!(state(&tally, &none), Some(StageState::Running), "once more");
+    }
+
+    #[test]
+    fn captions_that_nobody_could_write_are_skipped() {
+        let state = |tally: &Tally, row: &JobRow| state_of(tally, row, CAPTION);
+        let told = |text| {
+            let mut row = ended(Outcome::Ready, None);
+            row.apply(JobEvent::Captioned(serde_json::from_str(text).unwrap()), Some(1));
+            row
+        };
+        let english = told(include_str!("../../../../schemas/examples/captions.written/v1/english.json"));
+        let none = told(include_str!("../../../../schemas/examples/captions.written/v1/unavailable.json"));
+        let mut tally = Tally::default();
+        assert_eq!(state(&tally, &english), Some(StageState::Done));
+        assert_eq!(state(&tally, &none), Some(StageState::Skipped));
+        tally.hear(&JobProgress { units: 1, ..event(CAPTION, StageState::Running, 0, 50) });
+        assert_eq!(state(&tally, &none), Some(StageState::Running), "once more");
+        tally.hear(&JobProgress { units: 1, ..event(CAPTION, StageState::Done, 0, 100) });
+        assert_eq!(state(&tally, &none), Some(StageState::Skipped));
     }
 
     #[test]

@@ -214,10 +214,23 @@ fn history(facts: &Facts) -> Vec<Happening> {
     }
     if let Some(fact) = &row.illustrated {
         let (event, at) = (&fact.event, Some(fact.event.made_at));
-        history.push((at, match &event.reason {
-            None => format!("illustrated: {} shots, {} bytes of pictures", event.shots, event.bytes()),
-            Some(reason) => format!("pictures: unavailable ({reason})"),
-        }));
+        history.push((
+            at,
+            match &event.reason {
+                None => format!("illustrated: {} shots, {} bytes of pictures", event.shots, event.bytes()),
+                Some(reason) => format!("pictures: unavailable ({reason})"),
+            },
+        ));
+    }
+    if let Some(event) = row.current_captions() {
+        let what = match &event.reason {
+            None => {
+                format!("captions: {} cues in `{}` by {} {}", event.cues, event.language, event.model, event.version)
+            }
+            Some(reason) if reason.starts_with("captions: ") => reason.clone(),
+            Some(reason) => format!("captions: none ({reason})"),
+        };
+        history.push((Some(event.written_at), what));
     }
     if let Some(fact) = &row.cancel_requested {
         history.push((Some(fact.event.at), "somebody asked to cancel".to_owned()));
@@ -311,6 +324,32 @@ mod tests {
         facts.row.apply(JobEvent::Illustrated(serde_json::from_str(none).unwrap()), Some(0));
         let history = tell(&facts).history;
         assert_eq!(history[0].what, "pictures: unavailable (no picture of the video can be decoded)");
+    }
+
+    #[test]
+    fn a_job_does_not_wait_for_its_captions_and_tells_of_them() {
+        let mut facts = facts();
+        let stage = |name: &str, state| StageView { name: name.into(), state, done: 0, total: 1 };
+        facts.live.stages = vec![stage("stitch", StageState::Done), stage("caption", StageState::Running)];
+        assert!(tell(&facts).because.starts_with("All stages are done"));
+        for (text, what) in [
+            (
+                include_str!("../../../../schemas/examples/captions.written/v1/unavailable.json"),
+                "captions: unavailable (no model: run streamforge models pull whisper-base.en)",
+            ),
+            (
+                include_str!("../../../../schemas/examples/captions.written/v1/silence.json"),
+                "captions: none (no speech was found)",
+            ),
+            (
+                include_str!("../../../../schemas/examples/captions.written/v1/english.json"),
+                "captions: 14 cues in `en` by whisper-base.en 1",
+            ),
+        ] {
+            facts.row.captions.clear();
+            facts.row.apply(JobEvent::Captioned(serde_json::from_str(text).unwrap()), Some(0));
+            assert_eq!(tell(&facts).history[0].what, what);
+        }
     }
 
     #[test]

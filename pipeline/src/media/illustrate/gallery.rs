@@ -202,7 +202,10 @@ mod tests {
     #[test]
     fn the_best_of_each_shot_is_its_thumbnail_and_the_best_of_all_the_poster() {
         let mut gallery = Gallery::new(3_000_000);
-        offer(&mut gallery, &[(0, 0.3, 10), (500_000, 0.6, 20), (1_000_000, 0.9, 90), (1_500_000, 0.8, 100), (2_500_000, 0.7, 180)]);
+        offer(
+            &mut gallery,
+            &[(0, 0.3, 10), (500_000, 0.6, 20), (1_000_000, 0.9, 90), (1_500_000, 0.8, 100), (2_500_000, 0.7, 180)],
+        );
         gallery.transition(cut(1_000_000));
         gallery.transition(cut(2_000_000));
         gallery.finish(3_000_000);

@@ -178,7 +178,8 @@ mod tests {
     fn a_title_changes_a_part_of_the_picture() {
         let texture = |x: usize, y: usize| ((x / 10 * 37 + y / 9 * 91) % 200) as u8;
         let bare = Print::of(&drawn(160, 90, texture));
-        let titled = drawn(160, 90, |x, y| if (40..120).contains(&x) && (30..50).contains(&y) { 255 } else { texture(x, y) });
+        let titled =
+            drawn(160, 90, |x, y| if (40..120).contains(&x) && (30..50).contains(&y) { 255 } else { texture(x, y) });
         assert!(bare.share_changed(&Print::of(&titled)) < 0.25);
         assert!(bare.share_changed(&Print::of(&drawn(160, 90, |x, y| texture(y, x)))) > 0.5);
     }

@@ -111,14 +111,7 @@ impl Default for Shots {
 impl Shots {
     /// Nothing seen yet.
     pub fn new() -> Self {
-        Self {
-            recent: VecDeque::new(),
-            next: 0,
-            coming: None,
-            paced: VecDeque::new(),
-            fade: None,
-            found: Vec::new(),
-        }
+        Self { recent: VecDeque::new(), next: 0, coming: None, paced: VecDeque::new(), fade: None, found: Vec::new() }
     }
 
     /// How much a frame that comes next differs from the last one.
@@ -212,8 +205,10 @@ impl Shots {
     /// Whether the picture before is back soon after, or this one was there shortly before: a flash begins or ends here.
     fn comes_back(&self, at: usize) -> bool {
         let frames = &self.recent;
-        let is_near = |one: usize, other: usize| frames[one].print.distance(&frames[other].print) < 0.45 * frames[at].size;
-        let begins = (at + 1..=at + FLASH).take_while(|after| *after < frames.len()).any(|after| is_near(at - 1, after));
+        let is_near =
+            |one: usize, other: usize| frames[one].print.distance(&frames[other].print) < 0.45 * frames[at].size;
+        let begins =
+            (at + 1..=at + FLASH).take_while(|after| *after < frames.len()).any(|after| is_near(at - 1, after));
         let ends = (1..=FLASH).take_while(|back| *back < at).any(|back| is_near(at - 1 - back, at));
         begins || ends
     }
@@ -331,7 +326,11 @@ impl Fade {
     /// Takes in what lies before and after it in `frames`.
     fn extend<'a>(&mut self, frames: impl DoubleEndedIterator<Item = &'a (i64, Print)> + Clone) {
         let (start_us, end_us) = (self.start_us(), self.end_us());
-        frames.clone().rev().filter(|(at_us, _)| *at_us < start_us).for_each(|frame| self.frames.push_front(frame.clone()));
+        frames
+            .clone()
+            .rev()
+            .filter(|(at_us, _)| *at_us < start_us)
+            .for_each(|frame| self.frames.push_front(frame.clone()));
         self.frames.extend(frames.filter(|(at_us, _)| *at_us > end_us).cloned());
     }
 

@@ -118,7 +118,10 @@ fn hard_cuts_are_found_within_two_frames() {
         let truth: Vec<i64> = truth.take(lengths.len() - 1).collect();
         let found: Vec<i64> = made.answer.transitions.iter().map(|found| found.start_us).collect();
         assert_eq!(found.len(), truth.len(), "{noise}: {found:?} instead of {truth:?}");
-        assert!(found.iter().zip(&truth).all(|(a, b)| (a - b).abs() <= 80_000), "{noise}: {found:?} instead of {truth:?}");
+        assert!(
+            found.iter().zip(&truth).all(|(a, b)| (a - b).abs() <= 80_000),
+            "{noise}: {found:?} instead of {truth:?}"
+        );
         assert_eq!(made.answer.shots as usize, lengths.len());
         assert_eq!(made.answer.thumbnails.len(), lengths.len(), "one for each shot");
         for (thumb, start) in made.answer.thumbnails.iter().zip([0].into_iter().chain(truth)) {
@@ -130,7 +133,9 @@ fn hard_cuts_are_found_within_two_frames() {
 
 #[test]
 fn fades_and_dissolves_are_found_where_they_are() {
-    for (kind, from, to) in [("fade", 0, 2), ("fadeblack", 2, 0), ("fade", 5, 1), ("fadewhite", 7, 5), ("dissolve", 2, 5)] {
+    for (kind, from, to) in
+        [("fade", 0, 2), ("fadeblack", 2, 0), ("fade", 5, 1), ("fadewhite", 7, 5), ("dissolve", 2, 5)]
+    {
         let graph = format!(
             "{}[a];{}[b];[a][b]xfade=transition={kind}:duration=1:offset=2,noise=alls=6:allf=t",
             source(from, 3.0),
@@ -240,7 +245,9 @@ fn short_black_and_endless_videos_have_a_poster() {
 #[test]
 fn a_thousand_cuts_are_found_and_a_bounded_number_of_pictures_is_kept() {
     // A new pattern every third frame.
-    let draw = |salt: u32| format!("mod(floor(X/8)*(37+{salt}+floor(N/3)*11)+floor(Y/6)*(53+floor(N/3)*7)+floor(N/3)*{}\\,200)", 29 + salt);
+    let draw = |salt: u32| {
+        format!("mod(floor(X/8)*(37+{salt}+floor(N/3)*11)+floor(Y/6)*(53+floor(N/3)*7)+floor(N/3)*{}\\,200)", 29 + salt)
+    };
     let graph = format!("nullsrc=s=64x36:r=25:d=120.12,format=yuv420p,geq=lum='{}':cb=128:cr='{}'", draw(0), draw(31));
     let made = pictures(&clip(&graph), PLENTY);
     assert_eq!(made.answer.frames, 3003);

@@ -120,9 +120,7 @@ impl Scaler {
         let kept = self.pictures.take().filter(|pictures| !is_interlaced && pictures.fits(frame, false));
         let mut pictures = match kept {
             Some(pictures) => pictures,
-            None => {
-                Pictures::looking(self.look, track, std::slice::from_ref(&self.target), frame, is_interlaced)?
-            }
+            None => Pictures::looking(self.look, track, std::slice::from_ref(&self.target), frame, is_interlaced)?,
         };
         // The filters take what they are given.
         pictures.push(&shared(frame)?)?;

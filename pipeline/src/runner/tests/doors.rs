@@ -42,6 +42,9 @@ impl Stage for Listen {
             vtt: None,
             cues: 0,
             model: "none".to_owned(),
+            version: String::new(),
+            parameters: String::new(),
+            written_at: 0,
             reason: Some(event.name),
         };
         Ok(vec![words])
