@@ -11,12 +11,16 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Most characters of a line; wide ones count twice.
 const LINE: usize = 42;
+/// Most lines.
+const LINES: usize = 2;
 /// Shortest and longest time that a cue is shown, milliseconds.
 const SHOWN_MS: Range<u64> = 1_000..7_000;
 /// Characters that are read in a second.
 const READ: u64 = 17;
 /// How long a cue may stay after its speech, so that it can be read, milliseconds.
 const LINGER_MS: u64 = 250;
+/// A pause within a text is a place to break it; after a longer one what follows is not shown before it is said, milliseconds.
+const PAUSES_MS: (u64, u64) = (300, 1_500);
 /// Short cues that are so close together are shown as one, milliseconds.
 const CLOSE_MS: u64 = 500;
 
@@ -40,9 +44,9 @@ struct Draft {
 pub fn cues(said: &[Said]) -> Vec<Cue> {
     let mut drafts = Vec::new();
     for said in said {
-        let words = words(&said.text);
-        if !words.is_empty() && !said.pieces.is_empty() {
-            split(&words, 0..words.len(), &said.pieces, &mut drafts);
+        let words = words(&said.text, &said.pieces);
+        if !words.is_empty() {
+            split(&words, &mut drafts);
         }
     }
     time(merged(drafts))
@@ -54,9 +58,51 @@ struct Word {
     text: String,
     /// Whether a blank stands before it.
     is_apart: bool,
+    /// When it is said.
+    time: Range<u64>,
 }
 
-fn words(text: &str) -> Vec<Word> {
+/// The words of `text`, which is said in `pieces`; none when it is not said at all. None is said through a pause: it belongs to
+/// the piece in which most of it would be.
+fn words(text: &str, pieces: &[Range<u64>]) -> Vec<Word> {
+    if pieces.is_empty() {
+        return Vec::new();
+    }
+    let mut words = torn(text);
+    let length = |piece: &Range<u64>| piece.end - piece.start;
+    // Where in the speech, pauses left out, each piece begins.
+    let begins: Vec<u64> =
+        pieces.iter().scan(0, |at, piece| Some(std::mem::replace(at, *at + length(piece)))).collect();
+    let speech: u64 = pieces.iter().map(length).sum();
+    // Where in the speech each word begins and ends.
+    let weights: Vec<u64> = words.iter().map(|word| word.text.chars().count() as u64 + 1).collect();
+    let all: u64 = weights.iter().sum();
+    let parts = weights.iter().scan(0, |before, weight| {
+        let from = speech * *before / all.max(1);
+        *before += weight;
+        Some(from..speech * *before / all.max(1))
+    });
+    let parts: Vec<Range<u64>> = parts.collect();
+    let piece_of = |part: &Range<u64>| {
+        let middle = u64::midpoint(part.start, part.end);
+        begins.partition_point(|begin| *begin <= middle).saturating_sub(1)
+    };
+    let places: Vec<usize> = parts.iter().map(piece_of).collect();
+    for (index, word) in words.iter_mut().enumerate() {
+        let place = places[index];
+        let (piece, begin) = (&pieces[place], begins[place]);
+        let is_first = index == 0 || places[index - 1] != place;
+        let is_last = places.get(index + 1).is_none_or(|next| *next != place);
+        let at = |spoken: u64| (piece.start + spoken.saturating_sub(begin)).min(piece.end);
+        let start = if is_first { piece.start } else { at(parts[index].start) };
+        let end = if is_last { piece.end } else { at(parts[index].end) };
+        word.time = start..end.max(start);
+    }
+    words
+}
+
+/// The words of `text`, not knowing when they are said.
+fn torn(text: &str) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     for word in text.split_whitespace() {
         let mut is_apart = true;
@@ -70,7 +116,7 @@ fn words(text: &str) -> Vec<Word> {
             };
             match words.last_mut().filter(|last| !is_apart && goes_on(last)) {
                 Some(last) => last.text.push(c),
-                None => words.push(Word { text: c.to_string(), is_apart }),
+                None => words.push(Word { text: c.to_string(), is_apart, time: 0..0 }),
             }
             is_apart = false;
         }
@@ -94,48 +140,27 @@ fn length(text: &str) -> usize {
     text.width().max(text.chars().count())
 }
 
-/// Adds drafts for the words of `range`.
-fn split(words: &[Word], range: Range<usize>, pieces: &[Range<u64>], drafts: &mut Vec<Draft>) {
-    let part = &words[range.clone()];
-    let text = joined(part);
-    let time = spoken(words, &range, pieces);
-    let fits = wrapped(part).is_some() && time.end - time.start <= SHOWN_MS.end;
-    if fits || range.len() <= 1 {
-        let end = time.end.min(time.start + SHOWN_MS.end);
-        drafts.push(Draft { time: time.start..end, text });
-        return;
+/// Adds drafts for `words`.
+fn split(words: &[Word], drafts: &mut Vec<Draft>) {
+    let start = words.first().map_or(0, |word| word.time.start);
+    let end = words.last().map_or(start, |word| word.time.end).max(start);
+    let has_pause = words.windows(2).any(|pair| pause(&pair[0], &pair[1]) > PAUSES_MS.1);
+    let fits = wrapped(words).is_some() && end - start <= SHOWN_MS.end && !has_pause;
+    match best_break(words).filter(|_| !fits) {
+        Some(middle) => {
+            split(&words[..middle], drafts);
+            split(&words[middle..], drafts);
+        }
+        None => drafts.push(Draft { time: start..end.min(start + SHOWN_MS.end), text: joined(words) }),
     }
-    let middle = best_break(part).unwrap_or(range.len() / 2);
-    split(words, range.start..range.start + middle, pieces, drafts);
-    split(words, range.start + middle..range.end, pieces, drafts);
 }
 
-/// When the words of `range` are said.
-fn spoken(words: &[Word], range: &Range<usize>, pieces: &[Range<u64>]) -> Range<u64> {
-    let weight = |words: &[Word]| words.iter().map(|word| word.text.chars().count() as u64 + 1).sum::<u64>();
-    let all = weight(words).max(1);
-    let speech: u64 = pieces.iter().map(|piece| piece.end - piece.start).sum();
-    let at = |words: &[Word]| speech * weight(words) / all;
-    let (from, to) = (at(&words[..range.start]), at(&words[..range.end]));
-    // A beginning on the edge of two pieces lies in the later one, an end in the earlier one.
-    let mut passed = 0;
-    let (mut start, mut end) = (None, None);
-    for piece in pieces {
-        let length = piece.end - piece.start;
-        if start.is_none() && from < passed + length {
-            start = Some(piece.start + from.saturating_sub(passed));
-        }
-        if end.is_none() && to <= passed + length {
-            end = Some(piece.start + to.saturating_sub(passed));
-        }
-        passed += length;
-    }
-    let last = pieces.last().map_or(0, |piece| piece.end);
-    let end = end.unwrap_or(last);
-    start.unwrap_or(last).min(end)..end
+/// Milliseconds between two words.
+fn pause(before: &Word, after: &Word) -> u64 {
+    after.time.start.saturating_sub(before.time.end)
 }
 
-/// Before which word a text is best broken: near its middle, after a sentence, or else after a part of one.
+/// Before which word a text is best broken: near its middle, after a pause, a sentence, or else a part of one.
 fn best_break(words: &[Word]) -> Option<usize> {
     let lengths: Vec<usize> = words.iter().map(|word| length(&word.text) + 1).collect();
     let all: usize = lengths.iter().sum();
@@ -154,6 +179,16 @@ fn best_break(words: &[Word]) -> Option<usize> {
 
 /// How welcome a break between two words is.
 fn welcome(before: &Word, after: &Word) -> f64 {
+    let after_pause = match pause(before, after) {
+        pause if pause > PAUSES_MS.1 => 2.0,
+        pause if pause > PAUSES_MS.0 => 0.5,
+        _ => 0.0,
+    };
+    after_pause + sign(before, after)
+}
+
+/// How welcome a break is by what is written.
+fn sign(before: &Word, after: &Word) -> f64 {
     let last = before.text.trim_end_matches(['"', '\'', ')', '”', '’', '»', '」']).chars().next_back();
     match last {
         Some('.' | '?' | '!' | '…' | '。' | '？' | '！' | '।' | '؟') => 0.6,
@@ -166,6 +201,9 @@ fn welcome(before: &Word, after: &Word) -> f64 {
 
 /// The words in at most two lines; nothing when there is no room.
 fn wrapped(words: &[Word]) -> Option<String> {
+    if words.iter().map(|word| length(&word.text)).sum::<usize>() > LINES * LINE {
+        return None;
+    }
     let text = joined(words);
     if length(&text) <= LINE {
         return Some(text);
@@ -190,7 +228,7 @@ fn merged(drafts: Vec<Draft>) -> Vec<Draft> {
             && draft.time.end.saturating_sub(last.time.start) <= SHOWN_MS.end
         {
             let both = format!("{} {}", last.text, draft.text);
-            if wrapped(&words(&both)).is_some() {
+            if wrapped(&torn(&both)).is_some() {
                 *last = Draft { time: last.time.start..draft.time.end.max(last.time.end), text: both };
                 continue;
             }
@@ -211,7 +249,7 @@ fn time(drafts: Vec<Draft>) -> Vec<Cue> {
         let mut end = spoken.max(wish.min(spoken + LINGER_MS).min(next));
         // What is said too fast pushes on what comes.
         end = end.clamp(start + SHOWN_MS.start, start + SHOWN_MS.end);
-        let text = wrapped(&words(&draft.text)).unwrap_or(draft.text);
+        let text = wrapped(&torn(&draft.text)).unwrap_or(draft.text);
         cues.push(Cue::new(start, end, &text));
     }
     cues
@@ -305,7 +343,7 @@ mod tests {
             for cue in &cues {
                 prop_assert!(cue.start_ms >= before, "{:?}", cues);
                 prop_assert!((SHOWN_MS.start..=SHOWN_MS.end).contains(&(cue.end_ms - cue.start_ms)), "{:?}", cue);
-                prop_assert!(!cue.lines.is_empty() && cue.lines.len() <= 2, "{:?}", cue);
+                prop_assert!(!cue.lines.is_empty() && cue.lines.len() <= LINES, "{:?}", cue);
                 prop_assert!(cue.lines.iter().all(|line| length(line) <= LINE), "{:?}", cue);
                 before = cue.end_ms;
             }

@@ -12,6 +12,10 @@ use super::cut::{Cut, Cutter};
 /// Name of the gate, for results: changes whenever the same sound would give other spans.
 pub const NAME: &str = "silero5-28s-v1";
 
+/// The network notices a beginning so many samples late, and an end: the medians over a thousand sentences in 180 voices, half of them in
+/// noise, to its steps of 32 ms.
+const LATE: (u64, u64) = (512, 1024);
+
 /// A span of speech. Times are samples at 16 kHz from the beginning of the track.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
@@ -92,7 +96,10 @@ impl Gate {
         let end = self.kept_from + self.kept.len() as u64;
         let (start, stop) = (samples(cut.frames.start), samples(cut.frames.end).min(end));
         let kept = self.kept.get(self.index(start)..self.index(stop)).unwrap_or(&[]);
-        let voiced = cut.runs.iter().map(|run| samples(run.start)..samples(run.end).min(end));
+        let begins = |frame: u64| samples(frame).saturating_sub(LATE.0).max(start);
+        let ends = |frame: u64| samples(frame).min(end).saturating_sub(LATE.1);
+        // A run has at least six frames, and between two there are at least three.
+        let voiced = cut.runs.iter().map(|run| begins(run.start)..ends(run.end)).filter(|run| !run.is_empty());
         Span { start, samples: kept.to_vec(), voiced: voiced.collect() }
     }
 }
