@@ -5,6 +5,7 @@
 //!
 //! # Layout
 //! - [`whisper`]: speech to text; [`listener`]: whoever hears, for those who do not care how
+//! - [`mobilenet`]: what a picture shows
 //! - [`child`], [`question`], `worker`: the process that computes, the side of those who ask and its own
 //! - [`thread`]: one operating system's thread a model, requests in batches
 //! - `weights`: parameters by name, out of a file; `layers`: what networks are made of
@@ -16,6 +17,7 @@ pub mod child;
 #[cfg(feature = "ml")]
 pub mod layers;
 pub mod listener;
+pub mod mobilenet;
 pub mod question;
 pub mod thread;
 #[cfg(feature = "ml")]
@@ -38,7 +40,7 @@ pub enum Error {
     /// A file of the model is not what it should be.
     #[error("{0}")]
     Unfit(String),
-    /// The audio cannot be listened to.
+    /// What was asked has no answer: the audio cannot be listened to, or the picture is none.
     #[error("{0}")]
     Audio(String),
     /// libtorch refused.

@@ -24,6 +24,9 @@ pub trait Parameters {
 
     /// The parameter called `name`, of this shape.
     fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, Error>;
+
+    /// The parameter called `name` is known and not needed, whether it is there or not.
+    fn pass_by(&mut self, name: &str);
 }
 
 /// A safetensors file.
@@ -148,6 +151,10 @@ impl Parameters for Weights {
         let bytes = self.read(info.data_offsets.0, info.data_offsets.1)?;
         let tensor = Tensor::f_from_data_size(&bytes, shape, kind)?;
         Ok(tensor.f_to_kind(self.kind)?.f_to(self.device)?)
+    }
+
+    fn pass_by(&mut self, name: &str) {
+        self.unused.remove(name);
     }
 }
 

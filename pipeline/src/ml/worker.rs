@@ -10,6 +10,7 @@ use tokio::io::{BufReader, BufWriter};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
+use super::mobilenet::{MobileNet, Picture};
 use super::question::{self, Answered, Asked, Question};
 use super::thread::{Handle, Model, Settings};
 use super::whisper::{Span, Whisper};
@@ -29,9 +30,14 @@ pub fn main(arguments: &[String]) -> u8 {
             Ok(())
         }
         ["check", Span::NETWORK, folder] => Whisper::check(Path::new(folder)),
+        ["check", Picture::NETWORK, folder] => MobileNet::check(Path::new(folder)),
         ["serve", Span::NETWORK, folder] => {
             let folder = PathBuf::from(folder);
             serve::<Span, _>(move || Whisper::load(&folder))
+        }
+        ["serve", Picture::NETWORK, folder] => {
+            let folder = PathBuf::from(folder);
+            serve::<Picture, _>(move || MobileNet::load(&folder))
         }
         _ => {
             eprintln!("streamforge-ml is started by streamforge and is no command for people");
