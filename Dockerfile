@@ -10,7 +10,7 @@ RUN ./dev needs && rm -rf /var/lib/apt/lists/*
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    ./dev build && install -D target/release/streamforge /out/bin/streamforge \
+    ./dev build && install -D -t /out/bin target/release/streamforge target/release/streamforge-ml \
     && install -D -t /out/lib/streamforge .dev/libtorch/lib/*
 
 FROM debian:bookworm-slim
@@ -20,7 +20,7 @@ RUN apt-get update \
         libswscale6 libzstd1 tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /var/lib/streamforge --create-home --shell /usr/sbin/nologin streamforge
-# The program, and the libtorch that it looks for beside itself.
+# The program, the one that computes models, and the libtorch that this one looks for.
 COPY --from=builder /out /usr/local
 COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/streamforge/
 
