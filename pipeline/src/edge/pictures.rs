@@ -84,14 +84,13 @@ impl Edge {
         headers: &HeaderMap,
     ) -> Answer {
         let (row, _) = self.known(job).await?;
+        match row.state() {
+            State::Failed => return Err(Problem::not_found("the job has failed, so it has no pictures")),
+            State::Cancelled => return Err(Problem::not_found("the job was cancelled, so it has no pictures")),
+            State::Received | State::Processing | State::Ready => {}
+        }
         let Some(event) = row.illustrated.as_ref().map(|fact| &fact.event) else {
-            return Err(match row.state() {
-                State::Failed => Problem::not_found("the job has failed, so it has no pictures"),
-                State::Cancelled => Problem::not_found("the job was cancelled, so it has no pictures"),
-                State::Received | State::Processing | State::Ready => {
-                    Problem::not_ready("the pictures of the video are not made yet")
-                }
-            });
+            return Err(Problem::not_ready("the pictures of the video are not made yet"));
         };
         if let Some(reason) = &event.reason {
             return Err(Problem::not_found(format!("the video has no pictures: {reason}")));

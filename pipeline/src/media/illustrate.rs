@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - [`walk`]: the decode; [`planes`]: pictures as plain bytes; [`jpeg`]: their encoder
-//! - [`prints`]: what a frame looks like in a few numbers; [`shots`]: where shots begin; both without any I/O, as
+//! - [`prints`]: what a frame looks like in a few numbers; [`shots`], [`fades`]: where shots begin; without any I/O, as
 //! - [`scores`]: how good a picture is; [`gallery`], [`thumbnails`]: which ones are kept
 //! - [`storyboard`]: which moments a storyboard shows; [`budget`]: how many bytes all of it may take
 
@@ -17,6 +17,7 @@ use super::{Error, Sink};
 use schemas::source::Media;
 
 pub mod budget;
+pub mod fades;
 pub mod gallery;
 pub mod jpeg;
 pub mod planes;
@@ -44,11 +45,12 @@ pub const RECIPE: &str = "pictures-v1";
 /// Frames between two reports of progress.
 const REPORT_EVERY: u64 = 24;
 
-/// Shortest time between two frames that are looked at closely, microseconds.
+/// Time between two frames that are looked at closely, microseconds, and the shortest in a video that is short itself.
 const LOOK_EVERY_US: i64 = 500_000;
+const LOOK_OFTEN_US: i64 = 100_000;
 
-/// Most frames that are looked at closely at regular times.
-const LOOKS: i64 = 2_000;
+/// Fewest and most frames that are looked at closely at regular times, as far as those times allow.
+const LOOKS: (i64, i64) = (20, 2_000);
 
 /// Transitions that are told.
 const MOST_TRANSITIONS: usize = 10_000;
@@ -180,7 +182,7 @@ impl Finder {
             board: Board::new(times, tiny),
             transitions: Vec::new(),
             duration_us,
-            look_every_us: LOOK_EVERY_US.max(duration_us / LOOKS),
+            look_every_us: (duration_us / LOOKS.0).clamp(LOOK_OFTEN_US, LOOK_EVERY_US).max(duration_us / LOOKS.1),
             look_at_us: 0,
             motion: 0.0,
         }

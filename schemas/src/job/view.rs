@@ -180,7 +180,9 @@ impl JobView {
         // Any producer may have written the time, the id is all there is before the event has come.
         let received_at = received.map_or_else(|| row.id.unix_ms().cast_signed(), |event| event.received_at);
         let playable_at = end.and_then(|end| end.playable_at).or(live.playable_at);
-        let illustrated = row.illustrated.as_ref().map(|fact| &fact.event);
+        // What was made for a job that came to nothing is gone.
+        let is_kept = !matches!(state, State::Failed | State::Cancelled);
+        let illustrated = row.illustrated.as_ref().map(|fact| &fact.event).filter(|_| is_kept);
         let (poster, storyboard) = pictures::addresses(illustrated, row.id, public_path);
         Self {
             id: row.id,
@@ -418,8 +420,10 @@ mod tests {
     #[test]
     fn a_failed_job_says_who_gave_up_and_offers_nothing_to_play() {
         let failed: JobEnded = example(include_str!("../../examples/job.ended/v1/failed.json"));
-        let row = row(vec![JobEvent::Received(received()), JobEvent::Ended(failed)]);
+        let whole = example(include_str!("../../examples/source.illustrated/v1/whole.json"));
+        let row = row(vec![JobEvent::Received(received()), JobEvent::Illustrated(whole), JobEvent::Ended(failed)]);
         let view = JobView::of(&row, &running(), "/");
+        assert_eq!((&view.poster, &view.pictures), (&None, &None));
         assert_eq!((view.playable, view.hls, view.progress), (false, None, 0.42));
         assert_eq!(view.error.unwrap().code, "unsupported_media");
         let status = StatusView::of(&row, &running());

@@ -1,13 +1,12 @@
 //! Where shots begin, told from prints of frames as they pass: cuts, fades and dissolves.
 //!
 //! A cut is a step that stands out from those around it and leads to a picture that stays: a flash comes back, a jolt of the
-//! camera only moves what was there. A fade or dissolve is a stretch on which every print lies between the ends, in proportion
-//! (the linear model of Hampapur, Jain and Weymouth, "Digital video segmentation", ACM Multimedia 1994); things that move
-//! do not, and what is only lit anew is the same shot.
+//! camera only moves what was there. [`super::fades`] finds the rest.
 
 use std::collections::VecDeque;
 
 use super::Transition;
+use super::fades::{self, Fades};
 use super::prints::Print;
 
 /// Least step that may be a cut, as a share of the range.
@@ -28,46 +27,8 @@ const OUTSTANDING: f64 = 3.0;
 /// Added to what others differ by, so that nothing stands out from stillness by noise.
 const GRAIN: f64 = 0.01;
 
-/// Share of a step that is left when one picture is moved over the other, below which only the camera has moved.
-const MOVED: f64 = 0.2;
-
 /// Longest flash, frames.
 const FLASH: usize = 5;
-
-/// Shortest time between the frames in which fades are looked for, microseconds.
-const PACE_US: i64 = 38_000;
-
-/// Longest stretch that is tried as one fade, microseconds; longer ones are found in pieces.
-const LONGEST_US: i64 = 4_000_000;
-
-/// Lengths of the stretches that are tried, in steps of the pace, and the least change on each.
-const STRETCHES: [(usize, f64); 5] = [(4, 0.12), (8, 0.07), (16, 0.06), (32, 0.06), (48, 0.06)];
-
-/// How far a print may be off the way between the ends, as a share of that way: on a stretch, and over a whole fade.
-const STRAIGHT: f64 = 0.22;
-const STRAIGHT_ON_THE_WHOLE: f64 = 0.30;
-
-/// Longest fade, microseconds: what goes on for longer is motion.
-const LONGEST_FADE_US: i64 = 8_000_000;
-
-/// Least change over a whole fade.
-const FADE: f64 = 0.09;
-
-/// Frames so near to the ends of a fade do not belong to it, as a share of its way.
-const NEAR_THE_END: f64 = 0.08;
-
-/// Steps of the pace before and after a fade that it is compared with, and how many times faster it must be.
-const BESIDE: usize = 8;
-const FASTER: f64 = 1.3;
-
-/// What share of the picture a fade changes at least: a title that comes over it is no other shot.
-const MOST_OF_IT: f64 = 0.35;
-
-/// A fade is over when nothing of it was seen for so long, microseconds.
-const OVER_US: i64 = 300_000;
-
-/// Two fades so near to each other are one, as where a shot fades to black and another one from it, microseconds.
-const TOGETHER_US: i64 = 400_000;
 
 /// A cut so near to a fade is its beginning or end, microseconds.
 const AT_THE_END_US: i64 = 80_000;
@@ -80,9 +41,7 @@ pub struct Shots {
     next: usize,
     /// The step to the frame that comes, when it is known.
     coming: Option<f64>,
-    /// Frames in which fades are looked for, oldest first.
-    paced: VecDeque<(i64, Print)>,
-    fade: Option<Fade>,
+    fades: Fades,
     /// Found, and not told yet, in order.
     found: Vec<Transition>,
 }
@@ -94,14 +53,6 @@ struct Step {
     size: f64,
 }
 
-/// A fade that may go on.
-struct Fade {
-    /// Its frames, with their times.
-    frames: VecDeque<(i64, Print)>,
-    /// How far the picture went in the steps before it, and in how many.
-    before: Option<(f64, usize)>,
-}
-
 impl Default for Shots {
     fn default() -> Self {
         Self::new()
@@ -111,7 +62,7 @@ impl Default for Shots {
 impl Shots {
     /// Nothing seen yet.
     pub fn new() -> Self {
-        Self { recent: VecDeque::new(), next: 0, coming: None, paced: VecDeque::new(), fade: None, found: Vec::new() }
+        Self { recent: VecDeque::new(), next: 0, coming: None, fades: Fades::default(), found: Vec::new() }
     }
 
     /// How much a frame that comes next differs from the last one.
@@ -132,14 +83,8 @@ impl Shots {
             Some(size) => size,
             None => self.recent.back().map_or(0.0, |last| last.print.distance(&print)),
         };
-        if self.paced.back().is_none_or(|(last, _)| at_us - last >= PACE_US) {
-            self.paced.push_back((at_us, print.clone()));
-            while self.paced.len() > STRETCHES[STRETCHES.len() - 1].0 + 1 + BESIDE
-                || self.paced.front().is_some_and(|(first, _)| at_us - first > LONGEST_US)
-            {
-                self.paced.pop_front();
-            }
-            self.look_for_fade();
+        if let Some(fade) = self.fades.push(at_us, &print) {
+            self.found(fade);
         }
         self.recent.push_back(Step { at_us, print, size });
         while self.recent.len() - self.next > AROUND {
@@ -150,10 +95,9 @@ impl Shots {
     /// The time up to which everything is known, and transitions before it that were not told yet.
     pub fn settled(&mut self) -> (i64, Vec<Transition>) {
         let undecided = self.recent.get(self.next).map(|step| step.at_us);
-        let reach = self.paced.front().map(|(at_us, _)| *at_us);
-        let open = self.fade.as_ref().map(Fade::start_us);
-        let until = [undecided, reach, open].into_iter().flatten().min().unwrap_or(i64::MIN);
-        let count = self.found.iter().take_while(|found| found.end_us.saturating_add(TOGETHER_US) < until).count();
+        let until = undecided.into_iter().chain(self.fades.settled()).min().unwrap_or(i64::MIN);
+        let count =
+            self.found.iter().take_while(|found| found.end_us.saturating_add(fades::TOGETHER_US) < until).count();
         let told = self.found.drain(..count).collect();
         // What is found and may still grow is not settled.
         (self.found.first().map_or(until, |found| until.min(found.start_us)), told)
@@ -164,7 +108,9 @@ impl Shots {
         while self.next < self.recent.len() {
             self.judge_next();
         }
-        self.end_fade();
+        if let Some(fade) = self.fades.finish() {
+            self.found(fade);
+        }
         std::mem::take(&mut self.found)
     }
 
@@ -214,73 +160,7 @@ impl Shots {
     }
 
     fn only_moved(&self, at: usize) -> bool {
-        self.recent[at - 1].print.left_when_moved(&self.recent[at].print) < MOVED
-    }
-
-    /// Looks whether the paced frames end in a fade.
-    fn look_for_fade(&mut self) {
-        let last = self.paced.len() - 1;
-        let (end_us, end) = &self.paced[last];
-        let end_us = *end_us;
-        let mut longest = None;
-        for (length, least) in STRETCHES {
-            if length > last {
-                break;
-            }
-            let start = &self.paced[last - length].1;
-            let way = start.distance(end);
-            let is_straight = |quarter: usize| {
-                let point = &self.paced[last - length + length * quarter / 4].1;
-                point.off_the_way(start, end, quarter as f32 / 4.0) <= STRAIGHT * way
-            };
-            if way >= least && (1..=3).all(is_straight) {
-                longest = Some(last - length);
-            }
-        }
-        let is_over = self.fade.as_ref().is_some_and(|fade| end_us - fade.end_us() > OVER_US);
-        let Some(first) = longest else {
-            if is_over {
-                self.end_fade();
-            }
-            return;
-        };
-        let start_us = self.paced[first].0;
-        let begin = first.saturating_sub(BESIDE);
-        let before = (begin < first).then(|| (self.paced[begin].1.distance(&self.paced[first].1), first - begin));
-        match &mut self.fade {
-            Some(fade) if start_us < fade.end_us() && fade.goes_on_to(end) && fade.is_short(end_us) => {
-                if start_us < fade.start_us() {
-                    fade.before = before;
-                }
-                fade.extend(self.paced.range(first..));
-            }
-            _ => {
-                self.end_fade();
-                self.fade = Some(Fade { frames: self.paced.range(first..).cloned().collect(), before });
-            }
-        }
-    }
-
-    fn end_fade(&mut self) {
-        let Some(mut fade) = self.fade.take() else { return };
-        // Beside black or white another fade may go on as fast.
-        let (is_from_plain, is_to_plain) = fade.plain_ends();
-        fade.trim();
-        let end_us = fade.end_us();
-        let later = self.paced.iter().filter(|(at_us, _)| *at_us > end_us).take(BESIDE);
-        let steps = later.clone().count();
-        let end = fade.frames.back().map(|(_, print)| print);
-        let after = end.zip(later.last()).map(|(end, (_, last))| (end.distance(last), steps));
-        let after = after.filter(|_| !is_to_plain);
-        // The other half of a fade through black may have been faster.
-        let is_other_half = self.found.last().is_some_and(|found| {
-            let is_near = found.start_us < found.end_us && fade.start_us() - found.end_us < TOGETHER_US;
-            is_near && fade.comes_from_little()
-        });
-        let before = fade.before.filter(|_| !is_from_plain && !is_other_half);
-        if fade.is_transition(before, after) {
-            self.found(Transition { start_us: fade.start_us(), end_us });
-        }
+        self.recent[at - 1].print.left_when_moved(&self.recent[at].print) < fades::MOVED
     }
 
     /// Takes note of a transition; one that belongs to a fade becomes a part of it.
@@ -290,7 +170,7 @@ impl Shots {
         let is_fade = |transition: &Transition| transition.start_us < transition.end_us;
         self.found.dedup_by(|next, before| {
             let reach = match (is_fade(before), is_fade(next)) {
-                (true, true) => TOGETHER_US,
+                (true, true) => fades::TOGETHER_US,
                 (false, false) => return false,
                 _ => AT_THE_END_US,
             };
@@ -300,84 +180,6 @@ impl Shots {
             }
             is_one
         });
-    }
-}
-
-impl Fade {
-    fn start_us(&self) -> i64 {
-        self.frames.front().map_or(0, |(at_us, _)| *at_us)
-    }
-
-    fn end_us(&self) -> i64 {
-        self.frames.back().map_or(0, |(at_us, _)| *at_us)
-    }
-
-    /// Whether it is no longer than a fade may be when it goes on to `end_us`.
-    fn is_short(&self, end_us: i64) -> bool {
-        end_us - self.start_us() <= LONGEST_FADE_US
-    }
-
-    /// Whether `print` lies further on the way of the fade.
-    fn goes_on_to(&self, print: &Print) -> bool {
-        let (Some((_, first)), Some((_, last))) = (self.frames.front(), self.frames.back()) else { return false };
-        first.distance(print) >= 0.9 * first.distance(last)
-    }
-
-    /// Takes in what lies before and after it in `frames`.
-    fn extend<'a>(&mut self, frames: impl DoubleEndedIterator<Item = &'a (i64, Print)> + Clone) {
-        let (start_us, end_us) = (self.start_us(), self.end_us());
-        frames
-            .clone()
-            .rev()
-            .filter(|(at_us, _)| *at_us < start_us)
-            .for_each(|frame| self.frames.push_front(frame.clone()));
-        self.frames.extend(frames.filter(|(at_us, _)| *at_us > end_us).cloned());
-    }
-
-    /// Whether it begins and ends with black, white or another single tone.
-    fn plain_ends(&self) -> (bool, bool) {
-        let is_plain = |end: Option<&(i64, Print)>| end.is_some_and(|(_, print)| print.is_plain());
-        (is_plain(self.frames.front()), is_plain(self.frames.back()))
-    }
-
-    /// Whether it begins with much less to see than it ends with.
-    fn comes_from_little(&self) -> bool {
-        let ends = self.frames.front().zip(self.frames.back());
-        ends.is_some_and(|((_, first), (_, last))| first.contrast() < 0.5 * last.contrast())
-    }
-
-    /// Leaves out what hardly differs from its ends: stretches reach a little beyond.
-    fn trim(&mut self) {
-        let (Some((_, first)), Some((_, last))) = (self.frames.front(), self.frames.back()) else { return };
-        let near = NEAR_THE_END * first.distance(last);
-        let is_begin = |(_, print): &&(i64, Print)| print.distance(first) <= near;
-        let is_end = |(_, print): &&(i64, Print)| print.distance(last) <= near;
-        let begin = self.frames.iter().take_while(is_begin).count().saturating_sub(1);
-        let end = self.frames.len() - self.frames.iter().rev().take_while(is_end).count().saturating_sub(1);
-        self.frames = self.frames.range(begin.min(end)..end).cloned().collect();
-    }
-
-    /// Whether it leads straight from one picture to another one, and faster than what is beside it.
-    fn is_transition(&self, before: Option<(f64, usize)>, after: Option<(f64, usize)>) -> bool {
-        let (Some((_, first)), Some((_, last))) = (self.frames.front(), self.frames.back()) else { return false };
-        let way = first.distance(last);
-        let is_straight = |quarter: usize| {
-            let point = &self.frames[(self.frames.len() - 1) * quarter / 4];
-            let share = (point.0 - self.start_us()) as f32 / (self.end_us() - self.start_us()).max(1) as f32;
-            point.1.off_the_way(first, last, share) <= STRAIGHT_ON_THE_WHOLE * way
-        };
-        let steps = self.frames.len().saturating_sub(1).max(1);
-        let is_faster = |beside: Option<(f64, usize)>| {
-            let beside = beside.filter(|(_, count)| *count >= BESIDE / 2);
-            beside.is_none_or(|(far, count)| way * (count.min(steps) as f64 / steps as f64) >= FASTER * far)
-        };
-        way >= FADE
-            && is_faster(before)
-            && is_faster(after)
-            && (1..=3).all(is_straight)
-            && !first.is_relit(last)
-            && first.share_changed(last) >= MOST_OF_IT
-            && first.left_when_moved(last) >= MOVED
     }
 }
 

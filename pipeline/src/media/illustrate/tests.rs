@@ -90,7 +90,7 @@ fn source(number: usize, seconds: f64) -> String {
         "mandelbrot=s=320x180:r=25:end_scale=0.2",
         "smptehdbars=s=320x180:r=25",
         "life=s=320x180:r=25:mold=10:ratio=0.1:death_color=#C83232:life_color=#00ff00:seed=7",
-        "gradients=s=320x180:r=25:seed=11:speed=0.02",
+        "yuvtestsrc=s=320x180:r=25",
         "rgbtestsrc=s=320x180:r=25",
         "sierpinski=s=320x180:r=25:seed=5",
         "testsrc=s=320x180:r=25",
