@@ -1,4 +1,4 @@
-//! Children that do media work: one for one source, never for two.
+//! Children that do media work: one for one source, never for two, and what they are fed beside it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -6,8 +6,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use pipeline::media::child::ChildEngine;
-use pipeline::media::{Engine, Error, Output, Request, Response};
+use pipeline::media::compare::Figures;
+use pipeline::media::{Code, CompareTask, Engine, Error, Output, Request, Response, VideoTask};
+use schemas::ladder::Rung;
 
 fn clip(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);
@@ -66,4 +70,88 @@ async fn a_child_that_failed_is_not_asked_again() {
     assert_eq!(code.as_str(), "unsupported_media");
     assert_eq!(probe(&engine, &path).await.unwrap_err().code, code);
     drop(engine);
+}
+
+/// The bytes of `path` in one rendition, with its header before them, and the task that compares it.
+async fn encode(engine: &ChildEngine, path: &Path) -> (Vec<u8>, CompareTask) {
+    let mut run = engine.start(&Request::Probe, File::open(path).unwrap()).unwrap();
+    let probed = loop {
+        if let Output::Done(Response::Probed(probed)) = run.next().await.unwrap() {
+            break probed;
+        }
+    };
+    let rung = Rung { quality: "360p".into(), width: 160, height: 90, max_kbps: 1000 };
+    let task = VideoTask {
+        media: probed.media.clone(),
+        start: None,
+        end: None,
+        decode_from: None,
+        rungs: vec![rung.clone()],
+        largest: None,
+        better: 0,
+        is_silent: false,
+    };
+    let mut run = engine.start(&Request::Video(task), File::open(path).unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    let encoded = loop {
+        match run.next().await.unwrap() {
+            Output::Bytes(_, piece) => bytes.extend_from_slice(&piece),
+            Output::Progress(_) => {}
+            Output::Done(Response::Encoded(encoded)) => break encoded,
+            Output::Done(other) => panic!("{other:?}"),
+        }
+    };
+    let made = &encoded.renditions[0];
+    let task = CompareTask { media: probed.media, rung, largest: None, chunks: vec![made.first_pts] };
+    ([made.init.clone(), bytes].concat(), task)
+}
+
+/// Compares, with the rendition in pieces; answers how many frames have figures.
+async fn compare(
+    engine: &ChildEngine,
+    path: &Path,
+    task: &CompareTask,
+    feed: Vec<Result<Bytes, Error>>,
+) -> Result<usize, Error> {
+    let request = Request::Compare(task.clone());
+    let mut run = engine.start_fed(&request, File::open(path).unwrap(), stream::iter(feed).boxed())?;
+    let mut figures = 0;
+    loop {
+        match run.next().await? {
+            Output::Bytes(_, bytes) => figures += Figures::read(&bytes).filter(|one| one.values.is_some()).count(),
+            Output::Progress(_) => {}
+            Output::Done(Response::Compared(compared)) => {
+                assert_eq!((compared.frames, compared.missing), (25, 0));
+                return Ok(figures);
+            }
+            Output::Done(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_may_open_nothing_compares_what_it_is_fed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = clip(folder.path(), "one.mp4");
+    let engine = ChildEngine::new(env!("CARGO_BIN_EXE_streamforge"), &["media-child"]);
+    let (rendition, task) = encode(&engine, &path).await;
+    let pieces = |bytes: &[u8]| bytes.chunks(1000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect::<Vec<_>>();
+    assert_eq!(compare(&engine, &path, &task, pieces(&rendition)).await, Ok(25));
+    let first = children_on(&path);
+    assert_eq!(first.len(), 1);
+    // What follows the rendition is the next request, even when something behind the pictures was not wanted.
+    let free = [0, 0, 4, 8].iter().copied().chain(*b"free").chain([0; 1024]).collect::<Vec<u8>>();
+    assert_eq!(compare(&engine, &path, &task, pieces(&[rendition.clone(), free].concat())).await, Ok(25));
+    assert_eq!(probe(&engine, &path).await, Ok(25));
+    assert_eq!(children_on(&path), first, "the same child has answered three times");
+    // Why a rendition broke off is told by whoever fed it, and such a child is not asked again.
+    let gone = Error::new(Code::EncoderFailed, "the blob is gone");
+    let mut broken = pieces(&rendition[..rendition.len() / 2]);
+    broken.push(Err(gone.clone()));
+    assert_eq!(compare(&engine, &path, &task, broken).await, Err(gone));
+    assert_eq!(probe(&engine, &path).await, Ok(25));
+    assert_ne!(children_on(&path), first);
+    // A rendition that is none is refused.
+    let nonsense = pieces(&[7; 5000]);
+    assert!(compare(&engine, &path, &task, nonsense).await.is_err());
 }

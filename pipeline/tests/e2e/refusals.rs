@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::client::{Api, files_below, is_source};
 use crate::clip::{self, ffmpeg};
+use crate::keys;
 use crate::measure::measure;
 use crate::patch;
 use crate::server::Server;
@@ -104,14 +105,19 @@ async fn a_cancelled_job_keeps_its_row_and_no_bytes() {
 
 /// Uploads bytes and waits for the end; an error when the end is not a clear one, or something was left behind.
 pub async fn fate(api: &Api, data: &Path, name: &str, bytes: Vec<u8>) -> Result<Fate, String> {
-    let before = files_below(&data.join("blobs"));
+    // Reports on other videos come when they come.
+    let blobs = || {
+        let files = files_below(&data.join("blobs")).into_iter();
+        files.filter(|(file, _)| !keys::is_about_quality(&file.to_string_lossy())).collect::<Vec<_>>()
+    };
+    let before = blobs();
     let (status, body) = api.post(name, bytes).await?;
     if status != reqwest::StatusCode::CREATED {
         let code = body["code"].as_str().unwrap_or_default().to_owned();
         if !status.is_client_error() || code.is_empty() || body["detail"].as_str().unwrap_or_default().is_empty() {
             return Err(format!("refused without a clear reason: {status} {body}"));
         }
-        let after = settle(|| files_below(&data.join("blobs")), |after| after.len() <= before.len()).await;
+        let after = settle(blobs, |after| after.len() <= before.len()).await;
         if after.len() > before.len() {
             return Err(format!("not taken, yet {} files stay instead of {}", after.len(), before.len()));
         }
