@@ -42,7 +42,7 @@ async fn read(file: &Path) -> Result<(Vec<f32>, u64), Error> {
 /// Seconds at which it becomes loud.
 fn onsets(samples: &[f32]) -> Vec<f64> {
     let loud: Vec<bool> = samples.chunks(160).map(|hundredth| loudness(hundredth) > 0.05).collect();
-    let begins = |at: &usize| loud[*at] && (*at < 30 || loud[at - 30..*at].iter().all(|loud| !loud));
+    let begins = |at: &usize| loud[*at] && loud[at.saturating_sub(30)..*at].iter().all(|loud| !loud);
     (0..loud.len()).filter(begins).map(|at| at as f64 / 100.0).collect()
 }
 

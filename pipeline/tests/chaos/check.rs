@@ -15,12 +15,13 @@ use super::repeat::is_copy;
 use super::{Counted, House, keys};
 
 /// The stages, by input.
-const STAGES: [(&str, &str); 5] = [
+const STAGES: [(&str, &str); 6] = [
     ("probe", UploadReceived::TOPIC),
     ("split", SourceProbed::TOPIC),
     ("transcode", ChunkCut::TOPIC),
     ("stitch", ChunkTranscoded::TOPIC),
     ("illustrate", SourceProbed::TOPIC),
+    ("caption", SourceProbed::TOPIC),
 ];
 
 /// Blobs of a job that its manifest does not name.
@@ -168,7 +169,8 @@ impl House {
                 keys.extend(pictures(row));
                 entry.insert(keys);
             }
-            let is_own = OWN.contains(&rest) || keys::is_about_quality(rest);
+            // Spans that have been heard, and captions of whatever model.
+            let is_own = OWN.contains(&rest) || keys::is_about_quality(rest) || rest.starts_with("captions/");
             if !is_own && !named.get(&job).is_some_and(|keys| keys.contains(&blob.key)) {
                 problems.push(format!("blob {} is named by no manifest and no picture", blob.key));
             }

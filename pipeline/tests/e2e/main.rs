@@ -24,6 +24,7 @@ mod quality;
 mod refusals;
 mod server;
 mod sound;
+#[allow(dead_code, reason = "the suite of captions uses the rest")]
 #[path = "../captions/clips.rs"]
 mod speech;
 mod verifier;
