@@ -66,6 +66,13 @@ pub struct Pulled {
     pub was_here: bool,
 }
 
+impl WantedFile {
+    /// More bytes than that are something else, whoever sends them.
+    fn most(&self) -> u64 {
+        self.bytes.unwrap_or(self.roughly.saturating_mul(4).saturating_add(PIECE as u64))
+    }
+}
+
 impl Wanted {
     /// What the table says about a model.
     pub fn of(known: &Known) -> Self {
@@ -276,10 +283,12 @@ impl Fetch<'_> {
             }
             let kept = std::fs::write(&tag, body.etag.as_deref().unwrap_or_default());
             kept.map_err(|error| Error::disk("write", &tag, error))?;
-            if let (Some(is), Some(should)) = (body.total, file.bytes)
-                && is != should
-            {
-                return Err(self.wrong(file, format!("it has {is} bytes there, not {should}")));
+            match (body.total, file.bytes) {
+                (Some(is), Some(should)) if is != should => {
+                    return Err(self.wrong(file, format!("it has {is} bytes there, not {should}")));
+                }
+                (Some(is), _) if is > file.most() => return Err(self.too_long(file)),
+                _ => {}
             }
             announced = body.announced.clone();
             got = self.receive(file, body, &partial, got, &mut hasher).await?;
@@ -337,7 +346,7 @@ impl Fetch<'_> {
                 gathered.clear();
                 self.watch.is_at(got);
             }
-            if of.is_some_and(|of| got > of) || is_end {
+            if got > of.unwrap_or(file.most()).min(file.most()) || is_end {
                 break;
             }
         }
@@ -352,6 +361,10 @@ impl Fetch<'_> {
         }
     }
 
+    fn too_long(&self, file: &WantedFile) -> Error {
+        self.wrong(file, format!("it has more than {} bytes, {} were awaited", file.most(), file.roughly))
+    }
+
     fn wrong(&self, file: &WantedFile, why: String) -> Error {
         Error::Wrong { file: file.name.clone(), model: self.wanted.name.clone(), why }
     }
@@ -360,6 +373,9 @@ impl Fetch<'_> {
     fn checked(&self, file: &WantedFile, announced: Option<String>, hasher: Sha256, bytes: u64) -> Result<Item, Error> {
         if let Some(should) = file.bytes.filter(|should| *should != bytes) {
             return Err(self.wrong(file, format!("it has {} bytes, not {should}", more_than(bytes, should))));
+        }
+        if bytes > file.most() {
+            return Err(self.too_long(file));
         }
         let is = sum::shown(hasher);
         let announced = announced.map(|sum| (sum, Says::Server));

@@ -181,6 +181,17 @@ async fn a_sum_that_is_announced_on_the_way_holds_and_one_that_is_not_is_written
 }
 
 #[tokio::test]
+async fn a_file_whose_size_is_not_known_to_the_byte_cannot_be_endless() {
+    let home = tempfile::tempdir().unwrap();
+    let mut model = unsummed();
+    model.files[1].roughly = 1_000;
+    let error = bring(&Shelf::new(home.path()), &model, &place(&good())).await.unwrap_err();
+    let why = "it has more than 1052576 bytes, 1000 were awaited";
+    assert_eq!(error.to_string(), format!("{WEIGHTS} is not what belongs to tiny-test: {why}"));
+    assert!(entries(home.path()).is_empty());
+}
+
+#[tokio::test]
 async fn a_redirect_to_nowhere_ends() {
     for location in [Some("/tiny-test/config.json"), Some("file:///etc/passwd"), None] {
         let server = Server::start(move |_, _| match location {
