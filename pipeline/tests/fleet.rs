@@ -82,15 +82,15 @@ impl Engine for Renamed {
 
 /// Twenty seconds of very small pictures: a dozen chunks.
 fn clip() -> Vec<u8> {
-    clip_of(20)
+    drawn("testsrc2=size=160x90:rate=25:duration=20")
 }
 
-fn clip_of(seconds: u32) -> Vec<u8> {
+fn drawn(graph: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clip.mp4");
     let made = Command::new("ffmpeg")
         .args("-v error -y -f lavfi -i".split(' '))
-        .arg(format!("testsrc2=size=160x90:rate=25:duration={seconds}"))
+        .arg(graph)
         .args("-c:v libx264 -preset ultrafast -g 25".split(' '))
         .arg(&file)
         .status()
@@ -233,7 +233,8 @@ async fn pictures_come_after_the_video_and_can_be_made_again_without_encoding_an
     let doors = doors().await;
     let edge = House::on(doors.clone(), pipeline::edge::Settings::default()).await.recording();
     let worker = Worker::start(&doors, "w1", &Renamed("old libraries"));
-    let job = upload(&edge, clip_of(4)).await;
+    // Large enough that two in a hundred of its bytes are worth something.
+    let job = upload(&edge, drawn("testsrc2=size=320x180:rate=25:duration=4,noise=alls=40:allf=t")).await;
     let address = format!("/api/jobs/{job}");
     let made_by = async |maker: &'static str| {
         let found = || async {

@@ -142,7 +142,7 @@ fn details(client: &Client, job: &Value, colours: bool) -> String {
         lines.push(("rendition", rendition_line(client, rendition)));
     }
     lines.extend(pictures_line(&job["pictures"]).map(|line| ("pictures", line)));
-    for (title, key) in [("hls", "hls"), ("dash", "dash"), ("poster", "poster"), ("storyboard", "storyboard")] {
+    for (title, key) in [("hls", "hls"), ("dash", "dash"), ("poster", "poster"), ("previews", "storyboard")] {
         lines.extend(of(key).map(|path| (title, client.linked(&path))));
     }
     lines.extend(captions_line(client, &job["captions"]).map(|line| ("captions", line)));
@@ -150,7 +150,7 @@ fn details(client: &Client, job: &Value, colours: bool) -> String {
     if state == "ready" {
         lines.push(("watch", page(client, job["id"].as_str().unwrap_or_default())));
     }
-    lines.iter().map(|(title, line)| format!("{title:10} {line}\n")).collect()
+    lines.iter().map(|(title, line)| format!("{title:10}{line}\n")).collect()
 }
 
 fn pictures_line(pictures: &Value) -> Option<String> {
@@ -270,15 +270,15 @@ mod tests {
                                        "url": "/api/stream/01JD/720p" }]);
         let text = details(&client, &ready, false);
         assert!(text.contains("http://h:1/video/api/stream/01JD/720p"), "{text}");
-        assert!(text.contains("hls        http://h:1/video/api/stream/01JD/master.m3u8"), "{text}");
+        assert!(text.contains("hls       http://h:1/video/api/stream/01JD/master.m3u8"), "{text}");
         assert!(text.contains("ready 100%") && text.contains("2.39 MB"), "{text}");
         ready["poster"] = json!("/api/stream/01JD/poster.jpg");
         ready["pictures"] = json!({ "alternatives": [{}], "thumbnails": [{}, {}, {}], "shots": 3, "bytes": 91_000 });
         let text = details(&client, &ready, false);
-        assert!(text.contains("poster     http://h:1/video/api/stream/01JD/poster.jpg"), "{text}");
-        assert!(text.contains("2 posters, 3 thumbnails of 3 shots, 91.0 kB"), "{text}");
+        assert!(text.contains("poster    http://h:1/video/api/stream/01JD/poster.jpg"), "{text}");
+        assert!(text.contains("2 posters, 3 thumbnails of 3 shots, 91 kB"), "{text}");
         ready["pictures"] = json!({ "unavailable": "no picture can be decoded", "bytes": 0 });
-        assert!(details(&client, &ready, false).contains("pictures   unavailable (no picture can be decoded)"));
+        assert!(details(&client, &ready, false).contains("pictures  unavailable (no picture can be decoded)"));
         ready["captions"] = json!({ "language": "en", "cues": 14, "model": "whisper-base.en", "version": "1",
                                     "vtt": "/api/stream/01JD/captions.vtt", "reason": null });
         let text = details(&client, &ready, false);
