@@ -379,12 +379,12 @@ fn libraries() -> Vec<Finding> {
         let found = format!("{} lack {}", versions.join(", "), lacking.join(", "));
         Finding::fail("libraries", found, "install FFmpeg 5.1 or later built with libx264 and zimg, as Debian has it")
     };
-    vec![Finding::ok("streamforge", env!("CARGO_PKG_VERSION")), media, models()]
+    vec![Finding::ok("streamforge", env!("CARGO_PKG_VERSION")), media, models(child::program())]
 }
 
 /// What models compute on. A build without is a choice, not a fault; one that does not run is.
-fn models() -> Finding {
-    let Some(program) = child::program() else {
+fn models(program: Option<PathBuf>) -> Finding {
+    let Some(program) = program else {
         return Finding::ok(
             "models",
             "none: this build has no libtorch, so there are no captions (`./dev build` makes one that has)",
@@ -442,9 +442,10 @@ mod tests {
 
     #[test]
     fn what_models_run_on_is_told() {
-        let finding = models();
-        let wanted = if cfg!(feature = "ml") { "libtorch 2.13.0, " } else { "none: " };
-        assert!(finding.health == Health::Ok && finding.found.starts_with(wanted), "{finding:?}");
+        let without = models(None);
+        assert!(without.health == Health::Ok && without.found.starts_with("none: "), "{without:?}");
+        let broken = models(Some("/bin/false".into()));
+        assert!(broken.health == Health::Fail && broken.fix.contains("LIBTORCH"), "{broken:?}");
     }
 
     #[test]

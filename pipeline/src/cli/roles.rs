@@ -230,12 +230,14 @@ impl Roles {
 
     /// Says at the start whether there will be captions, and why not.
     fn look_at(&mut self, listener: Arc<dyn Listener>) {
+        let over = self.over.clone();
         self.attending.spawn(async move {
             match listener.model().await {
                 Ok(model) => tracing::info!(model = model.name, version = model.version, "captions: by this model"),
                 Err(why) => tracing::warn!("captions: unavailable ({why})"),
             }
-            std::future::pending().await
+            over.cancelled().await;
+            ("captions", Ok(()))
         });
     }
 

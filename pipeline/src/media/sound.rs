@@ -182,7 +182,13 @@ fn speech(shape: &Shape) -> String {
         return String::new();
     }
     let share = |bit: u64| SHARES.iter().find(|(known, _)| *known == bit).map_or(AROUND, |(_, share)| *share);
-    let bits = (0..u64::BITS).map(|bit| 1 << bit).filter(|bit| shape.layout & bit != 0);
+    // Matroska does not say how plain samples of cinema sound are laid out; there is one usual order.
+    let layout = match (shape.layout, shape.channels) {
+        (0, 6) => 0x3f,
+        (0, 8) => 0x63f,
+        (said, _) => said,
+    };
+    let bits = (0..u64::BITS).map(|bit| 1 << bit).filter(|bit| layout & bit != 0);
     let mut shares: Vec<f32> = bits.map(share).collect();
     // Channels without names are all alike, and so is a layout in which nobody would speak.
     if shares.len() != usize::from(shape.channels) || shares.iter().sum::<f32>() < 0.5 {
@@ -208,6 +214,7 @@ mod tests {
         assert_eq!(mixed(2, 0x3), "0.5*c0+0.5*c1");
         assert_eq!(mixed(6, 0x3f), "0.5*c0+0.5*c1+1*c2+0*c3+0.25*c4+0.25*c5");
         assert_eq!(mixed(6, 0x60f), "0.5*c0+0.5*c1+1*c2+0*c3+0.25*c4+0.25*c5");
+        assert_eq!(mixed(6, 0), mixed(6, 0x3f));
         assert_eq!(mixed(2, 0), "0.5*c0+0.5*c1");
         assert_eq!(mixed(4, 0), "0.25*c0+0.25*c1+0.25*c2+0.25*c3");
         assert_eq!(mixed(2, 0x30), "0.25*c0+0.25*c1");
