@@ -136,7 +136,7 @@ pub fn illustrate(source: Source, task: &Task, sink: &mut dyn Sink) -> Result<Il
     let large = planes::fitting(&task.media.video, budget.poster_box());
     let mut walk = Walk::open(source, &task.media, tiny)?;
     let mut finder = Finder::new(task, &budget, tiny);
-    while let Some(seen) = walk.next()? {
+    while let Some(seen) = walk.step()? {
         if finder.wants(&seen.print, seen.at_us) {
             let picture = walk.enlarged(large)?;
             finder.look(picture, &seen.tiny, seen.at_us, seen.is_damaged);

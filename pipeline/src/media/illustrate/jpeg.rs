@@ -24,7 +24,7 @@ pub fn encode(planes: &Planes, quality: u8) -> Result<Vec<u8>, Error> {
     encoder.set_time_base(ff::Rational(1, 25));
     encoder.set_aspect_ratio(ff::Rational(1, 1));
     encoder.set_flags(ff::codec::Flags::QSCALE | ff::codec::Flags::BITEXACT);
-    let lambda = i32::from(quality) * ffi::FF_QP2LAMBDA as i32;
+    let lambda = i32::from(quality) * ffi::FF_QP2LAMBDA;
     encoder.set_global_quality(lambda);
     let mut options = ff::Dictionary::new();
     options.set("threads", "1");

@@ -131,7 +131,7 @@ mod tests {
         fn half_a_picture_is_as_bright(side in 1_usize..20, other in 1_usize..20, y: u8, cb: u8, cr: u8) {
             let whole = Planes::plain(side * 2, other * 2, [y, cb, cr]);
             let half = whole.halved();
-            prop_assert!(half.width <= whole.width && half.width % 2 == 0 && half.height % 2 == 0);
+            prop_assert!(half.width <= whole.width && half.width.is_multiple_of(2) && half.height.is_multiple_of(2));
             prop_assert_eq!(half.y.len(), half.width * half.height);
             prop_assert_eq!(half.cb.len(), half.width / 2 * (half.height / 2));
             prop_assert!(half.y.iter().all(|pixel| *pixel == y) && half.cr.iter().all(|pixel| *pixel == cr));

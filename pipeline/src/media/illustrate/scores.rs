@@ -70,7 +70,7 @@ impl Marks {
 /// How welcome the time `at_us` of a video is for its poster: titles and credits stand at its ends.
 pub fn place(at_us: i64, duration_us: i64) -> f64 {
     let share = at_us as f64 / duration_us.max(1) as f64;
-    if share < 0.03 || share > 0.90 { 0.85 } else { 1.0 }
+    if (0.03..=0.90).contains(&share) { 1.0 } else { 0.85 }
 }
 
 /// How welcome a frame is that differs by `motion` from the one before it, as [`super::prints::Print::distance`].

@@ -58,7 +58,7 @@ impl Walk {
     }
 
     /// The next frame; nothing at the end.
-    pub fn next(&mut self) -> Result<Option<Seen>, Error> {
+    pub fn step(&mut self) -> Result<Option<Seen>, Error> {
         if !self.decoder.next(&mut self.frame)? {
             return Ok(None);
         }
