@@ -33,10 +33,13 @@ pub fn ffmpeg(arguments: &str, output: &Path) {
     assert!(status.success(), "ffmpeg {arguments}");
 }
 
-/// An engine that keeps what it is asked: for each range the names of the rungs and by how many steps better.
+/// Where a range begins, what of it is encoded, and by how many steps better.
+pub type Asked = (Option<i64>, Vec<String>, u32);
+
+/// An engine that keeps what it is asked.
 #[derive(Clone, Default)]
 pub struct Watched {
-    asked: Arc<Mutex<Vec<(Option<i64>, Vec<String>, u32)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Watched {
@@ -47,8 +50,8 @@ impl Watched {
         }
     }
 
-    /// Where ranges begin that were encoded once more, what of them, and by how many steps better.
-    pub fn again(&self) -> Vec<(Option<i64>, Vec<String>, u32)> {
+    /// What was encoded once more.
+    pub fn again(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().iter().filter(|(_, _, better)| *better > 0).cloned().collect()
     }
 
