@@ -9,8 +9,8 @@ use connectors::open::{self, LogAt, Wanted};
 
 use super::Finding;
 use crate::cli::roles::{Role, Stages};
-use crate::stage::chain;
 use crate::ml::listener::{Absent, Nobody};
+use crate::stage::chain;
 
 /// Differences that are told in full.
 const TOLD: usize = 5;

@@ -256,6 +256,7 @@ fn time(drafts: Vec<Draft>) -> Vec<Cue> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "speech in one piece is a list of one range")]
 mod tests {
     use proptest::prelude::*;
 

@@ -152,6 +152,7 @@ impl Cutter {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "speech in one piece is a list of one range")]
 mod tests {
     use proptest::prelude::*;
 

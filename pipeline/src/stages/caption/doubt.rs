@@ -98,6 +98,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "speech in one piece is a list of one range")]
 mod tests {
     use proptest::prelude::*;
 

@@ -67,6 +67,7 @@ fn stretch(run: &Range<u64>, placed: &mut [Vec<Range<u64>>]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "speech in one piece is a list of one range")]
 mod tests {
     use proptest::prelude::*;
 

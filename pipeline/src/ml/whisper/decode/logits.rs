@@ -1,5 +1,7 @@
 //! Numbers over one row of logits, one number a token of the vocabulary.
 
+use std::cmp::Ordering;
+
 /// The largest of `logits`; minus infinity when there is none.
 pub fn largest(logits: &[f32]) -> f32 {
     logits.iter().copied().fold(f32::NEG_INFINITY, f32::max)
@@ -25,7 +27,9 @@ pub fn best(logits: &[f32]) -> u32 {
 pub fn top(logits: &[f32], count: usize) -> Vec<u32> {
     let mut kept: Vec<(f32, u32)> = Vec::with_capacity(count + 1);
     for (token, &logit) in logits.iter().enumerate() {
-        if kept.len() == count && kept.last().is_none_or(|(least, _)| !(logit > *least)) {
+        if kept.len() == count
+            && kept.last().is_none_or(|(least, _)| logit.partial_cmp(least) != Some(Ordering::Greater))
+        {
             continue;
         }
         let at = kept.partition_point(|(other, _)| *other >= logit);

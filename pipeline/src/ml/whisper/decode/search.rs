@@ -42,6 +42,7 @@ struct Row {
 
 /// The search for the text of one window.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one a window")]
 pub enum Search {
     /// The likeliest token, or one by chance.
     Greedy(Greedy),
