@@ -207,7 +207,7 @@ impl Tally {
         let passed = STAGES.iter().map(|(name, _)| *name);
         let told = told(row);
         let mut more: Vec<&str> =
-            self.stages.keys().map(String::as_str).chain(told.iter().map(|(name, _)| *name)).collect();
+            self.stages.keys().map(String::as_str).chain(told.iter().map(|(name, ..)| *name)).collect();
         more.retain(|name| !is_passed(name));
         more.sort_unstable();
         more.dedup();
@@ -218,7 +218,9 @@ impl Tally {
                 let total = stage.map_or(1, |stage| stage.units.max(stage.by_unit.len() as u32).max(1));
                 let mut done = stage.map_or(0, Stage::done).min(total);
                 let is_passed = is_passed(name);
-                let told = told.iter().find(|(known, _)| *known == name).map(|(_, state)| *state);
+                let told = told.iter().find(|(known, ..)| *known == name);
+                let is_again = told.is_some_and(|(.., at)| stage.is_some_and(|stage| stage.is_at_work_after(*at)));
+                let told = told.map(|(_, state, _)| *state);
                 let implied = match name {
                     "probe" => row.probed.is_some() || is_cutting,
                     "split" => is_cutting,
@@ -233,10 +235,7 @@ impl Tally {
                 }
                 let state = match (&outcome, stage) {
                     _ if failed_in == Some(name) => StageState::Failed,
-                    // Unless it was asked for once more, and is at work again.
-                    _ if told == Some(StageState::Skipped) && !stage.is_some_and(Stage::is_at_work) => {
-                        StageState::Skipped
-                    }
+                    _ if told == Some(StageState::Skipped) && !is_again => StageState::Skipped,
                     _ if done == total => StageState::Done,
                     (Some(_), _) if is_passed || !is_ready => StageState::Skipped,
                     // Asked for once more, it is at work again.
@@ -269,21 +268,20 @@ pub fn is_passed(name: &str) -> bool {
     STAGES.iter().any(|(known, _)| *known == name)
 }
 
-/// Stages that only add to a video and whose result the row knows, with the state that follows from it.
-fn told(row: &JobRow) -> Vec<(&'static str, StageState)> {
-    let illustrated = row.illustrated.as_ref().map(|fact| match fact.event.reason {
-        None => (ILLUSTRATE, StageState::Done),
-        Some(_) => (ILLUSTRATE, StageState::Failed),
-    });
-    let captioned = row
-        .current_captions()
-        .map(|event| (CAPTION, if event.model.is_empty() { StageState::Skipped } else { StageState::Done }));
+/// Stages that only add to a video and whose result the row knows, with the state that follows from it and since when.
+fn told(row: &JobRow) -> Vec<(&'static str, StageState, i64)> {
+    let state = |reason: &Option<String>| if reason.is_none() { StageState::Done } else { StageState::Failed };
+    let illustrated = row.illustrated.as_ref().map(|fact| &fact.event);
+    let illustrated = illustrated.map(|event| (ILLUSTRATE, state(&event.reason), event.made_at));
+    let heard = |model: &str| if model.is_empty() { StageState::Skipped } else { StageState::Done };
+    let captioned = row.current_captions().map(|event| (CAPTION, heard(&event.model), event.written_at));
     illustrated.into_iter().chain(captioned).collect()
 }
 
 impl Stage {
-    fn is_at_work(&self) -> bool {
-        self.by_unit.values().any(|unit| unit.state == StageState::Running)
+    /// Whether it was said to be at work after `at`.
+    fn is_at_work_after(&self, at: i64) -> bool {
+        self.by_unit.values().any(|unit| unit.state == StageState::Running && unit.at > at)
     }
 
     fn done(&self) -> u32 {
@@ -455,6 +453,8 @@ mod tests {
         assert_eq!(state(&tally, &english), Some(StageState::Done));
         assert_eq!(state(&tally, &none), Some(StageState::Skipped));
         tally.hear(&JobProgress { units: 1, ..event(CAPTION, StageState::Running, 0, 50) });
+        assert_eq!(state(&tally, &none), Some(StageState::Skipped), "that it is over comes after its result");
+        tally.hear(&JobProgress { at: i64::MAX, ..event(CAPTION, StageState::Running, 0, 50) });
         assert_eq!(state(&tally, &none), Some(StageState::Running), "once more");
         tally.hear(&JobProgress { units: 1, ..event(CAPTION, StageState::Done, 0, 100) });
         assert_eq!(state(&tally, &none), Some(StageState::Skipped));
