@@ -58,7 +58,7 @@ const FLOORS: &[(&str, &[&[&str]], bool)] = &[
             &["stage", "media", "ml", "shelf", "metrics", "header"],
             &["stages"],
             &["topology", "runner", "edge"],
-            &["cli", "config", "main"],
+            &["cli", "config", "main", "bin"],
         ],
         true,
     ),
