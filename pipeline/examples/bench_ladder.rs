@@ -143,13 +143,11 @@ async fn measure(server: &Server, seconds: u32, gop_seconds: u32, runs: usize) -
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    let asked: Vec<u32> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
-    let lengths = if asked.is_empty() { vec![30, 120] } else { asked };
-    let runs = std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3);
+    let runs = server::runs();
     let gops = std::env::var("GOPS").unwrap_or_else(|_| "2 10".to_owned());
     let gops: Vec<u32> = gops.split_whitespace().filter_map(|gop| gop.parse().ok()).collect();
     let server = Server::start()?;
-    for seconds in lengths {
+    for seconds in server::lengths() {
         for &gop in &gops {
             measure(&server, seconds, gop, runs).await?;
         }

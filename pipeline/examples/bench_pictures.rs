@@ -80,11 +80,9 @@ async fn measure(server: &Server, seconds: u32, runs: usize) -> Outcome<()> {
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    let asked: Vec<u32> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
-    let lengths = if asked.is_empty() { vec![30, 120] } else { asked };
-    let runs = std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3);
+    let runs = server::runs();
     let server = Server::start()?;
-    for seconds in lengths {
+    for seconds in server::lengths() {
         measure(&server, seconds, runs).await?;
     }
     Ok(())

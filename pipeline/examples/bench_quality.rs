@@ -109,7 +109,7 @@ fn theirs(rendition: &Path, source: &Path, rung: &Rung) -> Outcome<f64> {
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let seconds = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(20);
-    let runs: usize = std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3);
+    let runs = server::runs();
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("film.mp4");
     film(seconds, &file)?;

@@ -8,12 +8,13 @@
 //! - [`mobilenet`]: what a picture shows
 //! - [`child`], [`question`], `worker`: the process that computes, the side of those who ask and its own
 //! - [`thread`]: one operating system's thread a model, requests in batches
-//! - `weights`: parameters by name, out of a file; `layers`: what networks are made of
+//! - `folder`, `weights`: settings and parameters by name, out of a model's folder; `layers`: what networks are made of
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod child;
+mod folder;
 #[cfg(feature = "ml")]
 pub mod layers;
 pub mod listener;

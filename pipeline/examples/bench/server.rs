@@ -209,6 +209,17 @@ pub fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// How often each length is measured: what `RUNS` says, or 3.
+pub fn runs() -> usize {
+    std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3)
+}
+
+/// The lengths that the command line names, seconds; 30 and 120 when it names none.
+pub fn lengths() -> Vec<u32> {
+    let asked: Vec<u32> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    if asked.is_empty() { vec![30, 120] } else { asked }
+}
+
 /// `met` or `missed`.
 pub fn word(is_met: bool) -> &'static str {
     if is_met { "met" } else { "missed" }

@@ -29,6 +29,35 @@ pub trait Parameters {
     fn pass_by(&mut self, name: &str);
 }
 
+/// What parameters become when they are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Where they will be.
+    pub device: Device,
+    /// Whatever they are in the file.
+    pub kind: Kind,
+    /// Whether names and shapes are all that is of interest: each number is taken for zero then, and no memory is used.
+    pub is_glance: bool,
+}
+
+impl Reading {
+    /// On a graphics card in half precision when there is one, else on the processor.
+    pub fn best() -> Self {
+        let device = Device::cuda_if_available();
+        Self::on(device, if device.is_cuda() { Kind::Half } else { Kind::Float })
+    }
+
+    /// As `kind` on `device`.
+    pub fn on(device: Device, kind: Kind) -> Self {
+        Self { device, kind, is_glance: false }
+    }
+
+    /// To see whether a file fits.
+    pub fn glance() -> Self {
+        Self { is_glance: true, ..Self::on(Device::Cpu, Kind::Float) }
+    }
+}
+
 /// A safetensors file.
 pub struct Weights {
     path: PathBuf,
@@ -36,18 +65,15 @@ pub struct Weights {
     metadata: Metadata,
     /// Where the first tensor begins, bytes.
     start: u64,
-    device: Device,
-    kind: Kind,
-    /// Whether names and shapes are all that is of interest.
-    is_glance: bool,
+    reading: Reading,
     unused: BTreeSet<String>,
     missing: Vec<String>,
     misshapen: Vec<String>,
 }
 
 impl Weights {
-    /// Opens the file at `path`; parameters will be `kind` on `device`, whatever they are in the file.
-    pub fn open(path: &Path, device: Device, kind: Kind) -> Result<Self, Error> {
+    /// Opens the file at `path`.
+    pub fn open(path: &Path, reading: Reading) -> Result<Self, Error> {
         let read = |error| Error::read(path, error);
         let unfit = |what: &str| Error::Unfit(format!("{} {what}", path.display()));
         let mut file = File::open(path).map_err(read)?;
@@ -71,23 +97,7 @@ impl Weights {
         }
         let unused = metadata.tensors().into_keys().collect();
         let path = path.to_path_buf();
-        Ok(Self {
-            path,
-            file,
-            metadata,
-            start,
-            device,
-            kind,
-            is_glance: false,
-            unused,
-            missing: Vec::new(),
-            misshapen: Vec::new(),
-        })
-    }
-
-    /// Opens the file at `path` to see whether it fits; every number in it is taken for zero, and no memory is used for them.
-    pub fn glance(path: &Path) -> Result<Self, Error> {
-        Ok(Self { is_glance: true, ..Self::open(path, Device::Cpu, Kind::Float)? })
+        Ok(Self { path, file, metadata, start, reading, unused, missing: Vec::new(), misshapen: Vec::new() })
     }
 
     /// Fails unless everything in the file was taken and everything that was taken was there.
@@ -122,7 +132,7 @@ impl Parameters for Weights {
     }
 
     fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, Error> {
-        let stand_in = || Ok(Tensor::f_zeros([1], (self.kind, self.device))?.f_expand(shape, false)?);
+        let stand_in = || Ok(Tensor::f_zeros([1], (self.reading.kind, self.reading.device))?.f_expand(shape, false)?);
         let Some(info) = self.metadata.info(name).cloned() else {
             self.missing.push(name.to_owned());
             return stand_in();
@@ -145,12 +155,12 @@ impl Parameters for Weights {
                 )));
             }
         };
-        if self.is_glance {
+        if self.reading.is_glance {
             return stand_in();
         }
         let bytes = self.read(info.data_offsets.0, info.data_offsets.1)?;
         let tensor = Tensor::f_from_data_size(&bytes, shape, kind)?;
-        Ok(tensor.f_to_kind(self.kind)?.f_to(self.device)?)
+        Ok(tensor.f_to_kind(self.reading.kind)?.f_to(self.reading.device)?)
     }
 
     fn pass_by(&mut self, name: &str) {

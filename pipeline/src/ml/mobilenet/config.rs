@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::ml::Error;
+use crate::ml::folder::read_checked;
 
 /// Sizes of the network, Sandler et al. 2018, table 2, and its labels.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -87,10 +87,7 @@ pub struct Block {
 impl Config {
     /// Reads `config.json` in `folder`.
     pub fn read(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join("config.json");
-        let config: Self = read_json(&path)?;
-        config.check().map_err(|fault| Error::Unfit(format!("{}: {fault}", path.display())))?;
-        Ok(config)
+        read_checked(&folder.join("config.json"), Self::check)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -220,12 +217,7 @@ impl Preparation {
     /// Reads `preprocessor_config.json` in `folder`, when there is one.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let path = folder.join("preprocessor_config.json");
-        if !path.exists() {
-            return Ok(Self::default());
-        }
-        let preparation: Self = read_json(&path)?;
-        preparation.check().map_err(|fault| Error::Unfit(format!("{}: {fault}", path.display())))?;
-        Ok(preparation)
+        if path.exists() { read_checked(&path, Self::check) } else { Ok(Self::default()) }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -252,12 +244,6 @@ impl Preparation {
     pub fn crop(&self) -> (usize, usize) {
         (self.crop_size.width, self.crop_size.height)
     }
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = std::fs::read(path).map_err(|error| Error::read(path, error))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::Unfit(format!("{} cannot be understood: {error}", path.display())))
 }
 
 #[cfg(test)]

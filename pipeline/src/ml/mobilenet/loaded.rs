@@ -9,7 +9,7 @@ use super::network::Network;
 use super::{Label, Picture, prepare};
 use crate::ml::Error;
 use crate::ml::thread::Model;
-use crate::ml::weights::Weights;
+use crate::ml::weights::{Reading, Weights};
 
 /// A model on one device, for one thread.
 #[derive(Debug)]
@@ -28,34 +28,28 @@ pub struct MobileNet {
 impl MobileNet {
     /// Loads the model in `folder`: on a graphics card in half precision when there is one, else on the processor.
     pub fn load(folder: &Path) -> Result<Self, Error> {
-        let device = Device::cuda_if_available();
-        let kind = if device.is_cuda() { Kind::Half } else { Kind::Float };
-        Self::load_on(folder, device, kind)
+        Self::read(folder, Reading::best())
     }
 
     /// Whether everything in `folder` is there and fits together, without reading the weights.
     pub fn check(folder: &Path) -> Result<(), Error> {
-        Self::read(folder, Weights::glance, Device::Cpu, Kind::Float).map(drop)
+        Self::read(folder, Reading::glance()).map(drop)
     }
 
     /// Loads the model in `folder` on `device`, its parameters being `kind`.
     pub fn load_on(folder: &Path, device: Device, kind: Kind) -> Result<Self, Error> {
-        Self::read(folder, |path| Weights::open(path, device, kind), device, kind)
+        Self::read(folder, Reading::on(device, kind))
     }
 
-    fn read(
-        folder: &Path,
-        open: impl Fn(&Path) -> Result<Weights, Error>,
-        device: Device,
-        kind: Kind,
-    ) -> Result<Self, Error> {
+    fn read(folder: &Path, reading: Reading) -> Result<Self, Error> {
         let _no_grad = tch::no_grad_guard();
         let config = Config::read(folder)?;
         let preparation = Preparation::read(folder)?;
         let labels = config.labels().map_err(Error::Unfit)?;
-        let mut weights = open(&folder.join("model.safetensors"))?;
+        let mut weights = Weights::open(&folder.join("model.safetensors"), reading)?;
         let network = Network::take(&mut weights, &config)?;
         weights.finish()?;
+        let Reading { device, kind, .. } = reading;
         Ok(Self { config, preparation, network, labels, device, kind })
     }
 

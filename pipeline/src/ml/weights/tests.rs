@@ -15,7 +15,7 @@ fn file(folder: &Path, tensors: &[(&str, &[usize])]) -> PathBuf {
 }
 
 fn open(path: &Path) -> Result<Weights, Error> {
-    Weights::open(path, Device::Cpu, Kind::Float)
+    Weights::open(path, Reading::on(Device::Cpu, Kind::Float))
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::ml::Error;
+use crate::ml::folder::{read_checked, read_json};
 
 /// Sizes of the network, Radford et al. 2022, table 1.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -71,10 +71,7 @@ const TOO_LARGE: i64 = 1 << 20;
 impl Config {
     /// Reads `config.json` in `folder`.
     pub fn read(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join("config.json");
-        let config: Self = read_json(&path)?;
-        config.check().map_err(|fault| Error::Unfit(format!("{}: {fault}", path.display())))?;
-        Ok(config)
+        read_checked(&folder.join("config.json"), Self::check)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -129,13 +126,6 @@ impl Generation {
         let listed = self.suppress_tokens.as_ref().or(config.suppress_tokens.as_ref())?;
         Some(listed.iter().filter_map(|token| u32::try_from(*token).ok()).collect())
     }
-}
-
-/// Reads a JSON file of a model's folder.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let text = std::fs::read(path).map_err(|error| Error::read(path, error))?;
-    serde_json::from_slice(&text)
-        .map_err(|error| Error::Unfit(format!("{} cannot be understood: {error}", path.display())))
 }
 
 #[cfg(test)]

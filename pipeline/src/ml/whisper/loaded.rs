@@ -12,7 +12,7 @@ use super::mel::Mel;
 use super::options::{Options, Task};
 use super::vocabulary::Vocabulary;
 use crate::ml::Error;
-use crate::ml::weights::Weights;
+use crate::ml::weights::{Reading, Weights};
 
 /// A model on one device, for one thread.
 #[derive(Debug)]
@@ -37,35 +37,29 @@ const FRAMES_A_POSITION: i64 = 2;
 impl Whisper {
     /// Loads the model in `folder`: on a graphics card in half precision when there is one, else on the processor.
     pub fn load(folder: &Path) -> Result<Self, Error> {
-        let device = Device::cuda_if_available();
-        let kind = if device.is_cuda() { Kind::Half } else { Kind::Float };
-        Self::load_on(folder, device, kind)
+        Self::read(folder, Reading::best())
     }
 
     /// Whether everything in `folder` is there and fits together, without reading the weights.
     pub fn check(folder: &Path) -> Result<(), Error> {
-        Self::read(folder, Weights::glance, Device::Cpu, Kind::Float).map(drop)
+        Self::read(folder, Reading::glance()).map(drop)
     }
 
     /// Loads the model in `folder` on `device`, its parameters being `kind`.
     pub fn load_on(folder: &Path, device: Device, kind: Kind) -> Result<Self, Error> {
-        Self::read(folder, |path| Weights::open(path, device, kind), device, kind)
+        Self::read(folder, Reading::on(device, kind))
     }
 
-    fn read(
-        folder: &Path,
-        open: impl Fn(&Path) -> Result<Weights, Error>,
-        device: Device,
-        kind: Kind,
-    ) -> Result<Self, Error> {
+    fn read(folder: &Path, reading: Reading) -> Result<Self, Error> {
         let _no_grad = tch::no_grad_guard();
         let config = Config::read(folder)?;
         let generation = Generation::read(folder)?;
         let vocabulary = Vocabulary::read(folder, &config, &generation)?;
-        let mut weights = open(&folder.join("model.safetensors"))?;
+        let mut weights = Weights::open(&folder.join("model.safetensors"), reading)?;
         let encoder = Encoder::take(&mut weights, &config)?;
         let decoder = Decoder::take(&mut weights, &config)?;
         weights.finish()?;
+        let Reading { device, kind, .. } = reading;
         let mel = Mel::new(config.num_mel_bins, device)?;
         Ok(Self { config, vocabulary, mel, encoder, decoder, device, kind })
     }
