@@ -20,9 +20,11 @@ pub mod journal;
 pub mod machine;
 pub mod models;
 pub mod replay;
+mod resident;
 pub mod roles;
 pub mod settings;
 pub mod show;
+pub mod spectator;
 pub mod steer;
 pub mod stop;
 pub mod submit;
@@ -294,6 +296,9 @@ pub struct SettingFlags {
     /// The model that hears what is said, by its name; none for no captions [default: whisper-base.en]
     #[arg(long, value_name = "NAME")]
     pub caption_model: Option<String>,
+    /// The model that says what pictures show, by its name; none for no model [default: mobilenet-v2-1.0-224]
+    #[arg(long, value_name = "NAME")]
+    pub image_model: Option<String>,
     /// Where models come from: a folder, or an address with /<name>/ below it [default: Hugging Face]
     #[arg(long, value_name = "PLACE")]
     pub models_from: Option<String>,
@@ -322,6 +327,7 @@ impl SettingFlags {
             ("grace_s", self.grace_s),
             ("models", self.models),
             ("caption_model", self.caption_model),
+            ("image_model", self.image_model),
             ("models_from", self.models_from),
             ("log_format", self.log_format),
         ];

@@ -226,6 +226,8 @@ pub struct Config {
     pub models: PathBuf,
     /// Name of the model that hears what is said; `none` for no captions.
     pub caption_model: String,
+    /// Name of the model that says what pictures show; `none` for no model.
+    pub image_model: String,
     /// Where models come from.
     pub models_from: Place,
     /// How log lines look.
@@ -267,6 +269,7 @@ impl Config {
             blobs: reader.blobs(&data)?,
             models: reader.models(&data),
             caption_model: reader.caption_model()?,
+            image_model: reader.image_model()?,
             models_from: reader.models_from()?,
             data,
             public_path: reader.public_path()?,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::cli::captioner::Captioner;
+use pipeline::cli::spectator::Spectator;
 use pipeline::cli::failure::Failure;
 use pipeline::cli::roles::{self, Addresses, Role, Roles, Stages};
 use pipeline::cli::stop::{self, Stop};
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
 fn run(role: &Role, settings: SettingFlags) -> Result<(), Failure> {
     let config = settings.load()?;
     let captioner = Captioner::new(Shelf::new(&config.models), &config.caption_model);
-    let stages = Stages::of(role, Arc::new(captioner))?;
+    let spectator = Spectator::new(Shelf::new(&config.models), &config.image_model);
+    let stages = Stages::of(role, Arc::new(captioner), Arc::new(spectator))?;
     config.check_spelling()?;
     role.check_doors(&config)?;
     block_on(serve(role, config, stages))

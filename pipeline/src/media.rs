@@ -12,7 +12,7 @@
 //! - `rung`, `crew`, `cores`: what one rendition needs, and the threads that do it
 //! - [`sound`]: decoded sound on the output's clock; [`audio`]: encoded, [`samples`]: plain
 //! - [`compare`]: a rendition beside its source; [`psnr`]: what an encoder says of its own error
-//! - [`illustrate`]: pictures that stand for the video, out of one decode of it
+//! - [`illustrate`]: pictures that stand for the video, out of one decode of it; [`signals`]: what it is like, in numbers
 //! - [`library`]: versions, and whether everything is there
 //! - [`boxes`]: CMAF; [`progressive`]: the head of the virtual MP4
 
@@ -41,6 +41,7 @@ mod psnr;
 mod rung;
 pub mod samples;
 pub mod sandbox;
+pub mod signals;
 pub mod sniff;
 pub mod sound;
 pub mod source;
@@ -71,6 +72,8 @@ pub enum Request {
     Compare(CompareTask),
     /// Find pictures that stand for the video.
     Pictures(illustrate::Task),
+    /// Measure what the video is like.
+    Signals(signals::Task),
     /// Decode the audio track into plain samples.
     Samples(SamplesTask),
 }
@@ -154,6 +157,8 @@ pub enum Response {
     Encoded(Encoded),
     /// Answer to [`Request::Pictures`]; the bytes came before it, in the order of the lists.
     Illustrated(illustrate::Illustrated),
+    /// Answer to [`Request::Signals`]; the bytes of its pictures came before it, in the order of the list.
+    Measured(signals::Measured),
     /// Answer to [`Request::Compare`]; the figures themselves come as bytes, see [`compare::Figures`].
     Compared(Compared),
     /// Answer to [`Request::Samples`]; the samples themselves came as bytes.

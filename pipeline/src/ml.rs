@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! - [`whisper`]: speech to text; [`listener`]: whoever hears, for those who do not care how
-//! - [`mobilenet`]: what a picture shows
+//! - [`mobilenet`]: what a picture shows; [`viewer`]: whoever looks, likewise
 //! - [`child`], [`question`], `worker`: the process that computes, the side of those who ask and its own
 //! - [`thread`]: one operating system's thread a model, requests in batches
 //! - `folder`, `weights`: settings and parameters by name, out of a model's folder; `layers`: what networks are made of
@@ -21,6 +21,7 @@ pub mod listener;
 pub mod mobilenet;
 pub mod question;
 pub mod thread;
+pub mod viewer;
 #[cfg(feature = "ml")]
 pub mod weights;
 pub mod whisper;

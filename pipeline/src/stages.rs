@@ -8,6 +8,7 @@ use crate::stage::{Context, StageError, chain};
 
 pub mod assess;
 pub mod caption;
+pub mod classify;
 pub mod illustrate;
 pub mod probe;
 pub mod split;
@@ -71,6 +72,7 @@ fn wrong_answer(response: &Response) -> StageError {
         Response::Encoded(_) => "encoded bytes",
         Response::Compared(_) => "a comparison",
         Response::Illustrated(_) => "pictures",
+        Response::Measured(_) => "measurements",
         Response::Sampled(_) => "samples of sound",
     };
     MediaError::new(crate::media::Code::MediaCrashed, format!("the media process answered with {said}")).into()

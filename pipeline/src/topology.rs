@@ -9,10 +9,11 @@ use schemas::{Event, topic};
 
 use crate::media::Engine;
 use crate::ml::listener::Listener;
+use crate::ml::viewer::Viewer;
 use crate::stage::AnyStage;
 use crate::stages::{
-    assess::Assess, caption::Caption, illustrate::Illustrate, probe::Probe, split::Split, stitch::Stitch,
-    transcode::Transcode,
+    assess::Assess, caption::Caption, classify::Classify, illustrate::Illustrate, probe::Probe, split::Split,
+    stitch::Stitch, transcode::Transcode,
 };
 
 /// Topics that no stage writes: what comes from outside, through the edge or from any producer.
@@ -55,8 +56,12 @@ pub enum Error {
     },
 }
 
-/// All stages of StreamForge, checked; they do media work with `engine` and hear with `listener`.
-pub fn stages<E: Engine + Clone>(engine: &E, listener: &Arc<dyn Listener>) -> Result<Vec<Arc<dyn AnyStage>>, Error> {
+/// All stages of StreamForge, checked; they do media work with `engine`, hear with `listener` and see with `viewer`.
+pub fn stages<E: Engine + Clone>(
+    engine: &E,
+    listener: &Arc<dyn Listener>,
+    viewer: &Arc<dyn Viewer>,
+) -> Result<Vec<Arc<dyn AnyStage>>, Error> {
     let stages: Vec<Arc<dyn AnyStage>> = vec![
         Arc::new(Probe::new(engine.clone())),
         Arc::new(Split),
@@ -64,6 +69,7 @@ pub fn stages<E: Engine + Clone>(engine: &E, listener: &Arc<dyn Listener>) -> Re
         Arc::new(Stitch),
         Arc::new(Illustrate::new(engine.clone())),
         Arc::new(Caption::new(engine.clone(), Arc::clone(listener))),
+        Arc::new(Classify::new(engine.clone(), Arc::clone(viewer))),
         Arc::new(Assess::new(engine.clone())),
     ];
     check(&stages)?;
@@ -168,6 +174,7 @@ mod tests {
     use super::*;
     use crate::media::child::ChildEngine;
     use crate::ml::listener::{Absent, Nobody};
+    use crate::ml::viewer::Blind;
     use crate::stage::{Lane, Work};
 
     struct Arrow(&'static str, &'static str, &'static str);
@@ -209,10 +216,12 @@ mod tests {
 
     #[test]
     fn the_list_of_this_program_is_sound() {
-        let listener: Arc<dyn Listener> = Arc::new(Nobody(Absent("it is a test".to_owned())));
-        let listed = stages(&ChildEngine::new("streamforge", &[]), &listener).expect("sound");
+        let absent = Absent("it is a test".to_owned());
+        let (listener, viewer): (Arc<dyn Listener>, Arc<dyn Viewer>) =
+            (Arc::new(Nobody(absent.clone())), Arc::new(Blind(absent)));
+        let listed = stages(&ChildEngine::new("streamforge", &[]), &listener, &viewer).expect("sound");
         let names: Vec<_> = listed.iter().map(|stage| stage.name()).collect();
-        assert_eq!(names, ["probe", "split", "transcode", "stitch", "illustrate", "caption", "assess"]);
+        assert_eq!(names, ["probe", "split", "transcode", "stitch", "illustrate", "caption", "classify", "assess"]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use futures::StreamExt;
 use house::{House, doors, eventually, records_of};
 use pipeline::media::{Engine, Error, Request, Run};
 use pipeline::ml::listener::{Absent, Listener, Nobody};
+use pipeline::ml::viewer::{Blind, Viewer};
 use pipeline::runner::{Runner, Settings};
 use pipeline::topology;
 use serde_json::Value;
@@ -43,7 +44,7 @@ impl Worker {
             ..Settings::new(name)
         };
         let (runner, shutdown) = (Runner::new(doors.clone(), settings), CancellationToken::new());
-        let stages = topology::stages(engine, &nobody()).unwrap();
+        let stages = topology::stages(engine, &nobody(), &blind()).unwrap();
         let until = shutdown.clone();
         let running = tokio::spawn(async move { runner.run(stages, until).await.unwrap() });
         Self { shutdown, running: Some(running) }
@@ -58,6 +59,11 @@ impl Worker {
 /// Captions are no part of these tests.
 fn nobody() -> Arc<dyn Listener> {
     Arc::new(Nobody(Absent("it is a test".to_owned())))
+}
+
+/// Neither is an image model.
+fn blind() -> Arc<dyn Viewer> {
+    Arc::new(Blind(Absent("it is a test".to_owned())))
 }
 
 impl Drop for Worker {

@@ -23,7 +23,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("mp4_atom", &["pipeline/src/media"]),
     ("landlock", &["pipeline/src/media"]),
     ("seccompiler", &["pipeline/src/media"]),
-    ("rustvani_vad", &["pipeline/src/stages/caption"]),
+    ("rustvani_vad", &["pipeline/src/voice"]),
     ("tch", &["pipeline/src/ml"]),
     ("safetensors", &["pipeline/src/ml"]),
     ("tokenizers", &["pipeline/src/ml"]),
@@ -55,7 +55,7 @@ const FLOORS: &[(&str, &[&[&str]], bool)] = &[
     (
         "pipeline",
         &[
-            &["stage", "media", "ml", "shelf", "metrics", "header"],
+            &["stage", "media", "ml", "voice", "shelf", "metrics", "header"],
             &["stages"],
             &["topology", "runner", "edge"],
             &["cli", "config", "main", "bin"],

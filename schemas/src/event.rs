@@ -30,7 +30,7 @@ pub use job_ended::{Failure, JobEnded, Outcome};
 pub use job_progress::{JobProgress, StageState};
 pub use rendition_assessed::RenditionAssessed;
 pub use rendition_stitched::RenditionStitched;
-pub use source_classified::{Label, SourceClassified};
+pub use source_classified::{Feature, Label, Origin, SourceClassified};
 pub use source_illustrated::{Picture, SourceIllustrated, Storyboard, Thumbnail};
 pub use source_probed::SourceProbed;
 pub use upload_received::UploadReceived;

@@ -34,7 +34,19 @@ impl Stage for Noop {
     const REQUIRED: bool = false;
 
     async fn process(&self, event: UploadReceived, _: &Context) -> Result<Vec<SourceClassified>, StageError> {
-        Ok(vec![SourceClassified { job: event.job, labels: Vec::new(), model: "none".to_owned() }])
+        Ok(vec![SourceClassified {
+            job: event.job,
+            labels: Vec::new(),
+            features: Vec::new(),
+            frames: 0,
+            maker: String::new(),
+            model: "none".to_owned(),
+            version: String::new(),
+            parameters: String::new(),
+            classified_at: 0,
+            no_model: None,
+            reason: None,
+        }])
     }
 }
 

@@ -22,9 +22,11 @@ use crate::edge::{self, KnownStage, ops};
 use crate::media::child::ChildEngine;
 use crate::metrics;
 use crate::ml::listener::Listener;
+use crate::ml::viewer::Viewer;
 use crate::runner::{self, Runner};
 use crate::stage::{AnyStage, Stage, chain};
 use crate::stages::caption::Caption;
+use crate::stages::classify::Classify;
 use crate::topology;
 
 /// How long roles may take to end beyond the grace period of running work.
@@ -66,15 +68,16 @@ pub struct Stages {
     all: Vec<Arc<dyn AnyStage>>,
     here: Vec<Arc<dyn AnyStage>>,
     listener: Arc<dyn Listener>,
+    viewer: Arc<dyn Viewer>,
 }
 
 impl Stages {
-    /// What `role` runs with `listener` for captions; a stage that nobody knows is wrong usage.
-    pub fn of(role: &Role, listener: Arc<dyn Listener>) -> Result<Self, Failure> {
+    /// What `role` runs with `listener` for captions and `viewer` for labels; a stage that nobody knows is wrong usage.
+    pub fn of(role: &Role, listener: Arc<dyn Listener>, viewer: Arc<dyn Viewer>) -> Result<Self, Failure> {
         let engine = ChildEngine::of_this_program().map_err(|error| {
             Failure::failed(format!("cannot find this program: {error}"), "start it again by its full path")
         })?;
-        let all = topology::stages(&engine, &listener).map_err(|error| {
+        let all = topology::stages(&engine, &listener, &viewer).map_err(|error| {
             let what = format!("the stages do not fit together: {error}");
             Failure::failed(what, "this is a fault of the build: please report it")
         })?;
@@ -86,7 +89,7 @@ impl Stages {
                 Failure::usage(error.to_string(), format!("write --stages {}, or --stages all", names.join(",")))
             })?,
         };
-        Ok(Self { all, here, listener })
+        Ok(Self { all, here, listener, viewer })
     }
 
     /// The topics of all stages, also of those that run elsewhere.
@@ -204,6 +207,9 @@ impl Roles {
             if stages.here.iter().any(|stage| stage.name() == Caption::<ChildEngine>::NAME) {
                 roles.look_at(stages.listener);
             }
+            if stages.here.iter().any(|stage| stage.name() == Classify::<ChildEngine>::NAME) {
+                roles.look_for(stages.viewer);
+            }
             let status = roles.start_runner(doors.clone(), stages.here);
             hindrance = Box::new(move || status.not_ready());
         }
@@ -238,6 +244,19 @@ impl Roles {
             }
             over.cancelled().await;
             ("captions", Ok(()))
+        });
+    }
+
+    /// Says at the start whether an image model will give labels, and why not.
+    fn look_for(&mut self, viewer: Arc<dyn Viewer>) {
+        let over = self.over.clone();
+        self.attending.spawn(async move {
+            match viewer.model().await {
+                Ok(model) => tracing::info!(model = model.name, version = model.version, "labels: also by this model"),
+                Err(why) => tracing::info!("labels: from signals alone ({why})"),
+            }
+            over.cancelled().await;
+            ("labels", Ok(()))
         });
     }
 

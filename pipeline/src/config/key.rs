@@ -30,7 +30,7 @@ const fn key(name: &'static str, default: &'static str, about: &'static str) -> 
 }
 
 /// Every setting there is.
-pub const KEYS: [Key; 18] = [
+pub const KEYS: [Key; 19] = [
     key("listen", "127.0.0.1:8080", "where the edge listens; port 0 takes any free one"),
     key("ops_listen", "127.0.0.1:9464", "where metrics, health and readiness are served"),
     key("data", "./data", "folder of everything that the embedded doors keep"),
@@ -47,6 +47,7 @@ pub const KEYS: [Key; 18] = [
     key("grace_s", "20", "seconds that running work may take to finish on shutdown"),
     key("models", "", "folder in which models lie; <data>/models by default"),
     key("caption_model", "whisper-base.en", "the model that hears what is said, by its name; `none` for no captions"),
+    key("image_model", "mobilenet-v2-1.0-224", "the model that says what pictures show, by its name; `none` for no model"),
     key("models_from", OFFICIAL, "where models come from: a folder, or http(s)://host[/path] with /<name>/ below it"),
     key("log_format", "auto", "log lines: `text`, `json`, or `auto`, which is text on a terminal"),
 ];

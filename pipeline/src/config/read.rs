@@ -98,10 +98,18 @@ impl Reader<'_> {
     }
 
     pub fn caption_model(&self) -> Result<String, Error> {
-        let setting = self.setting("caption_model");
+        self.model("caption_model", "it must be the name of a model, such as whisper-base.en, or none")
+    }
+
+    pub fn image_model(&self) -> Result<String, Error> {
+        self.model("image_model", "it must be the name of a model, such as mobilenet-v2-1.0-224, or none")
+    }
+
+    fn model(&self, key: &'static str, right: &'static str) -> Result<String, Error> {
+        let setting = self.setting(key);
         match crate::shelf::is_name(&setting.value) {
             true => Ok(setting.value.clone()),
-            false => Self::bad(setting, "it must be the name of a model, such as whisper-base.en, or none"),
+            false => Self::bad(setting, right),
         }
     }
 

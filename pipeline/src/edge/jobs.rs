@@ -2,7 +2,7 @@
 
 use schemas::JobId;
 use schemas::event::{CancelRequested, JobDeleted};
-use schemas::job::{JobEvent, JobRow, JobView, State, StatusView};
+use schemas::job::{JobEvent, JobRow, JobView, State, StatusView, view};
 use schemas::{ledger, manifest};
 use serde_json::json;
 use warp::http::StatusCode;
@@ -21,10 +21,14 @@ use crate::stage::{chain, record_of};
 const PAGE: usize = 50;
 const LONGEST_PAGE: usize = 500;
 
+/// Rows that are looked at for one page of jobs with a label; then the page is as short as it is, and whoever asks reads on.
+const MOST_LOOKED: usize = 2_000;
+
 type Answer = Result<Response, Problem>;
 
 impl Edge {
-    /// `GET /api/jobs`.
+    /// `GET /api/jobs`. With a label, rows are looked at one after the other, newest first; a page may be short, or empty, although
+    /// another one follows.
     pub(super) async fn list(&self, asked: &str) -> Answer {
         let limit = query::limit(asked, PAGE, LONGEST_PAGE)?;
         let state = match query::value(asked, "state").filter(|word| !word.is_empty()) {
@@ -34,17 +38,31 @@ impl Edge {
                 Problem::bad_request("bad_state", format!("state must be one of {states}"))
             })?),
         };
-        let after = query::value(asked, "after").filter(|cursor| !cursor.is_empty());
-        let page = self.doors.catalog.jobs(state, after.as_deref(), limit).await?;
-        let mut jobs = Vec::with_capacity(page.items.len());
-        for row in page.items {
-            // The board may know more than the row that was listed.
-            let is_wanted = |row: &JobRow| !row.deleted && state.is_none_or(|state| row.state() == state);
-            if let Some((row, live)) = self.board.look_at(row).await?.filter(|(row, _)| is_wanted(row)) {
-                jobs.push(JobView::of(&row, &live, &self.settings.public_path).in_brief());
+        let label = query::value(asked, "label").filter(|label| !label.trim().is_empty());
+        let mut after = query::value(asked, "after").filter(|cursor| !cursor.is_empty());
+        let is_labelled = |row: &JobRow| {
+            let event = row.classified.as_ref().map(|fact| &fact.event);
+            label.as_deref().is_none_or(|label| event.is_some_and(|event| view::is_labelled(event, label)))
+        };
+        let is_wanted = |row: &JobRow| !row.deleted && state.is_none_or(|state| row.state() == state) && is_labelled(row);
+        let (mut jobs, mut looked) = (Vec::new(), 0);
+        loop {
+            // No more rows than there is room for, so that a page ends where a page of the catalog does.
+            let room = limit - jobs.len();
+            let page = self.doors.catalog.jobs(state, after.as_deref(), room).await?;
+            looked += page.items.len().max(1);
+            for row in page.items {
+                // The board may know more than the row that was listed.
+                if let Some((row, live)) = self.board.look_at(row).await?.filter(|(row, _)| is_wanted(row)) {
+                    jobs.push(JobView::of(&row, &live, &self.settings.public_path).in_brief());
+                }
+            }
+            after = page.next;
+            if label.is_none() || after.is_none() || jobs.len() >= limit || looked >= MOST_LOOKED {
+                break;
             }
         }
-        Ok(fresh(warp::reply::json(&json!({ "jobs": jobs, "next": page.next }))))
+        Ok(fresh(warp::reply::json(&json!({ "jobs": jobs, "next": after }))))
     }
 
     /// `GET /api/jobs/{id}`.

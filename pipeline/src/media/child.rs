@@ -199,6 +199,7 @@ fn name(request: &Request) -> &'static str {
         Request::Audio(_) => "audio",
         Request::Compare(_) => "compare",
         Request::Pictures(_) => "pictures",
+        Request::Signals(_) => "signals",
         Request::Samples(_) => "samples",
     }
 }

@@ -83,6 +83,15 @@ impl Decoder {
         Ok(is_earlier)
     }
 
+    /// Goes on at the keyframe at `to` ticks, or at an earlier one. Pictures that come before it lack others.
+    pub fn jump(&mut self, to: i64) -> Result<(), Error> {
+        self.seek(to)?;
+        self.decoder.flush();
+        (self.draining, self.read_error, self.refused) = (false, false, 0);
+        self.undated.clear();
+        Ok(())
+    }
+
     /// Whether `frame`, one of the first since decoding began, is a keyframe that others can be decoded from.
     pub fn is_sound(&self, frame: &ff::Frame, keyframe: Option<i64>) -> bool {
         frame.timestamp() == keyframe && self.damaged == 0 && !is_damaged(frame)

@@ -11,7 +11,7 @@ use super::child::kind;
 use super::cores::CORES;
 use super::feed;
 use super::source::Source;
-use super::{Code, Error, Request, Response, Sink, audio, compare, illustrate, probe, samples, sandbox, video};
+use super::{Code, Error, Request, Response, Sink, audio, compare, illustrate, probe, samples, sandbox, signals, video};
 
 /// What sched(7) calls the nicest.
 const LOWEST_PRIORITY: i32 = 19;
@@ -86,7 +86,7 @@ fn work(request: &str, source: &File, frames: &mut Frames) -> Result<Response, E
 
 /// Whether nobody waits for the result of `request`.
 pub(super) fn is_background(request: &Request) -> bool {
-    matches!(request, Request::Pictures(_) | Request::Samples(_) | Request::Compare(_))
+    matches!(request, Request::Pictures(_) | Request::Signals(_) | Request::Samples(_) | Request::Compare(_))
 }
 
 /// Leaves the processor to whoever encodes. There is no way back, so such a process is not asked for anything else.
@@ -119,6 +119,7 @@ pub fn run_fed(
         Request::Audio(task) => audio::encode(source, task, sink).map(Response::Encoded),
         Request::Compare(task) => compare::compare(source, feed, task, sink).map(Response::Compared),
         Request::Pictures(task) => illustrate::illustrate(source, task, sink).map(Response::Illustrated),
+        Request::Signals(task) => signals::measure(source, task, sink).map(Response::Measured),
         Request::Samples(task) => samples::read(source, task, sink).map(Response::Sampled),
     }
 }

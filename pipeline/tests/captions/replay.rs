@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pipeline::media::{Engine, Error, Request, Run};
-use pipeline::ml::listener::Listener;
+use pipeline::ml::listener::{Absent, Listener};
+use pipeline::ml::viewer::{Blind, Viewer};
 use pipeline::runner::{Runner, Settings};
 use pipeline::topology;
 use serde_json::{Value, json};
@@ -47,7 +48,8 @@ fn worker(house: &House, engine: &Counting, version: &'static str) -> Cancellati
     let shutdown = CancellationToken::new();
     let settings = Settings { slots: 2, ..Settings::new(format!("w{version}")) };
     let runner = Runner::new(house.doors.clone(), settings);
-    let (stages, until) = (topology::stages(engine, &listener).unwrap(), shutdown.clone());
+    let viewer: Arc<dyn Viewer> = Arc::new(Blind(Absent("it is a test".to_owned())));
+    let (stages, until) = (topology::stages(engine, &listener, &viewer).unwrap(), shutdown.clone());
     tokio::spawn(async move { runner.run(stages, until).await.unwrap() });
     shutdown
 }

@@ -15,13 +15,14 @@ use super::repeat::is_copy;
 use super::{Counted, House, keys};
 
 /// The stages, by input.
-const STAGES: [(&str, &str); 6] = [
+const STAGES: [(&str, &str); 7] = [
     ("probe", UploadReceived::TOPIC),
     ("split", SourceProbed::TOPIC),
     ("transcode", ChunkCut::TOPIC),
     ("stitch", ChunkTranscoded::TOPIC),
     ("illustrate", SourceProbed::TOPIC),
     ("caption", SourceProbed::TOPIC),
+    ("classify", SourceProbed::TOPIC),
 ];
 
 /// Blobs of a job that its manifest does not name.

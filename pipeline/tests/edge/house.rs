@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The required stages, and some that add to a video.
-pub const STAGES: [KnownStage; 7] = [
+pub const STAGES: [KnownStage; 8] = [
     KnownStage { name: "probe", input: "upload.received", is_required: true },
     KnownStage { name: "split", input: "source.probed", is_required: true },
     KnownStage { name: "transcode", input: "chunk.cut", is_required: true },
@@ -27,6 +27,7 @@ pub const STAGES: [KnownStage; 7] = [
     KnownStage { name: "caption", input: "source.probed", is_required: false },
     KnownStage { name: "assess", input: "rendition.stitched", is_required: false },
     KnownStage { name: "illustrate", input: "source.probed", is_required: false },
+    KnownStage { name: "classify", input: "source.probed", is_required: false },
 ];
 
 /// An edge that serves until it is dropped or stopped.

@@ -1,11 +1,14 @@
 //! `/api/jobs`: listing, reading, steering.
 
 use schemas::JobId;
-use schemas::event::{CancelRequested, Failure, JobEnded, JobProgress, Outcome, StageState};
+use schemas::event::{CancelRequested, Failure, JobEnded, JobProgress, Outcome, SourceClassified, StageState};
 use schemas::wire;
 use serde_json::Value;
 
 use crate::house::{House, eventually, records_of, video_bytes};
+
+const BEACH: &str = include_str!("../../../schemas/examples/source.classified/v1/beach.json");
+const SLIDES: &str = include_str!("../../../schemas/examples/source.classified/v1/slides.json");
 
 fn ended(job: JobId, outcome: Outcome) -> JobEnded {
     let error = (outcome == Outcome::Failed).then(|| Failure {
@@ -46,6 +49,46 @@ async fn pages_go_from_the_newest_to_the_oldest() {
     assert_eq!(seen, uploaded);
     assert_eq!(house.json("/api/jobs?state=ready").await["jobs"], Value::Array(Vec::new()));
     assert_eq!(house.json("/api/jobs?state=received&limit=9999").await["jobs"].as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn jobs_are_found_by_what_they_show_page_by_page() {
+    let house = House::new().await.recording();
+    let mut beaches = Vec::new();
+    for n in 0..7 {
+        let id = house.job().await;
+        let is_beach = n % 3 == 0;
+        let text = if is_beach { BEACH } else { SLIDES };
+        house.publish(&SourceClassified { job: id, ..serde_json::from_str(text).unwrap() }).await;
+        eventually("it is labelled", || async {
+            (house.json(&format!("/api/jobs/{id}")).await["content"]["labels"].is_array()).then_some(())
+        })
+        .await;
+        if is_beach {
+            beaches.push(id.to_string());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    beaches.reverse();
+    for label in ["camera", "SEACOAST", "seashore%2C+coast%2C+seacoast%2C+sea-coast"] {
+        for limit in [1, 2, 50] {
+            let (mut seen, mut after) = (Vec::new(), String::new());
+            loop {
+                let page = house.json(&format!("/api/jobs?label={label}&limit={limit}&after={after}")).await;
+                let jobs = page["jobs"].as_array().unwrap();
+                assert!(jobs.len() <= limit);
+                seen.extend(jobs.iter().map(|job| job["id"].as_str().unwrap().to_owned()));
+                match page["next"].as_str() {
+                    Some(next) => after = next.to_owned(),
+                    None => break,
+                }
+            }
+            assert_eq!(seen, beaches, "{label} by {limit}");
+        }
+    }
+    assert_eq!(house.json("/api/jobs?label=volcano").await["jobs"], Value::Array(Vec::new()));
+    assert_eq!(house.json("/api/jobs?label=").await["jobs"].as_array().unwrap().len(), 7, "no label is no question");
+    assert_eq!(house.json("/api/jobs?label=camera&state=ready").await["jobs"], Value::Array(Vec::new()));
 }
 
 #[tokio::test]

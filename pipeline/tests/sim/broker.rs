@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Weak};
 
 use connectors::log::{Error, NewRecord, Record, TopicPartition, TopicSpec};
-use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, SourceIllustrated, SourceProbed};
+use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, SourceClassified, SourceIllustrated, SourceProbed};
 use schemas::{Event, JobId, wire};
 use tokio::sync::Notify;
 
@@ -68,6 +68,8 @@ pub struct Said {
     pub probed: bool,
     /// Its pictures were made, or it was said that there are none.
     pub illustrated: bool,
+    /// Its labels were found, or it was said that there are none.
+    pub classified: bool,
     /// Chunks that were cut.
     pub cut: BTreeSet<u32>,
     /// Chunks in the plan.
@@ -209,6 +211,11 @@ impl Broker {
             "source.illustrated" => {
                 if let Ok(event) = wire::decode::<SourceIllustrated>(value) {
                     state.said.entry(event.job).or_default().illustrated = true;
+                }
+            }
+            "source.classified" => {
+                if let Ok(event) = wire::decode::<SourceClassified>(value) {
+                    state.said.entry(event.job).or_default().classified = true;
                 }
             }
             "chunk.cut" => {

@@ -43,12 +43,13 @@ pub struct Checks {
 }
 
 /// The stages, by input.
-const STAGES: [(&str, &str); 5] = [
+const STAGES: [(&str, &str); 6] = [
     ("probe", UploadReceived::TOPIC),
     ("split", SourceProbed::TOPIC),
     ("transcode", ChunkCut::TOPIC),
     ("stitch", ChunkTranscoded::TOPIC),
     ("illustrate", SourceProbed::TOPIC),
+    ("classify", SourceProbed::TOPIC),
 ];
 
 impl Checks {
@@ -117,6 +118,10 @@ impl Checks {
             "illustrate" => match wire::decode::<SourceProbed>(value) {
                 // That the video is ready is no end of this.
                 Ok(event) => return self.broker.said(event.job, |said| said.illustrated) || self.is_in_vain(event.job),
+                Err(_) => return false,
+            },
+            "classify" => match wire::decode::<SourceProbed>(value) {
+                Ok(event) => return self.broker.said(event.job, |said| said.classified) || self.is_in_vain(event.job),
                 Err(_) => return false,
             },
             _ => return true,
@@ -364,6 +369,10 @@ impl Checks {
             }
         }
         self.has_pictures(&name, row);
+        let labels = row.classified.as_ref().map(|fact| &fact.event).filter(|event| event.reason.is_none());
+        if labels.is_none_or(|event| event.labels.is_empty()) {
+            self.world.broken(format!("{name} is ready and has no labels: {:?}", row.classified));
+        }
         match &manifest.audio {
             Some(track) => self.is_whole(&name, track, "audio", (spec.frames * 40 * 48).div_ceil(1024)),
             None if spec.sound => self.world.broken(format!("{name} has lost its sound")),

@@ -8,6 +8,7 @@ use pipeline::edge::board::Board;
 use pipeline::edge::sweep::Sweeper;
 use pipeline::edge::{self, Edge};
 use pipeline::ml::listener::{Absent, Listener, Nobody};
+use pipeline::ml::viewer::{Blind, Viewer};
 use pipeline::runner::{self, Backoff, Runner};
 use pipeline::topology;
 use tokio::task::JoinSet;
@@ -42,11 +43,16 @@ fn nobody() -> Arc<dyn Listener> {
     Arc::new(Nobody(Absent("no model".to_owned())))
 }
 
+/// Nobody looks either: labels are from signals alone.
+fn blind() -> Arc<dyn Viewer> {
+    Arc::new(Blind(Absent("no model".to_owned())))
+}
+
 impl House {
     /// A house with nothing in it.
     pub fn new(world: Arc<World>) -> Self {
         let blank = FakeEngine { world: Arc::clone(&world), life: Life::new("nobody".into()), build: "" };
-        let topics = topology::topics(&topology::stages(&blank, &nobody()).expect("sound stages"));
+        let topics = topology::topics(&topology::stages(&blank, &nobody(), &blind()).expect("sound stages"));
         let broker = Broker::new(Arc::clone(&world), &topics);
         let (tables, bucket) = (Arc::new(Mutex::new(Tables::default())), Bucket::new(Arc::clone(&world)));
         let checks = Arc::new(Checks {
@@ -130,7 +136,7 @@ impl Member {
                 let engine = FakeEngine { world: Arc::clone(&house.world), life: Arc::clone(&life), build: self.build };
                 let runner = Runner::new(doors, worker_settings(&life.name, self.slots));
                 let (stages, shutdown) =
-                    (topology::stages(&engine, &nobody()).expect("sound stages"), shutdown.clone());
+                    (topology::stages(&engine, &nobody(), &blind()).expect("sound stages"), shutdown.clone());
                 tasks.spawn(async move { runner.run(stages, shutdown).await.expect("the runner runs") });
                 None
             }

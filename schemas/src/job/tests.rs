@@ -99,9 +99,19 @@ fn event(kind: usize, offset: i64) -> JobEvent {
             written_at: offset,
             reason: None,
         }),
-        "source.classified" => {
-            JobEvent::Classified(SourceClassified { job, labels: Vec::new(), model: offset.to_string() })
-        }
+        "source.classified" => JobEvent::Classified(SourceClassified {
+            job,
+            labels: Vec::new(),
+            features: Vec::new(),
+            frames: 0,
+            maker: String::new(),
+            model: offset.to_string(),
+            version: String::new(),
+            parameters: String::new(),
+            classified_at: offset,
+            no_model: None,
+            reason: None,
+        }),
         "rendition.assessed" => JobEvent::Assessed(RenditionAssessed {
             job,
             quality,

@@ -10,8 +10,10 @@ use crate::JobId;
 use crate::event::{Failure, RenditionStitched, StageState};
 
 mod captions;
+mod content;
 
 pub use captions::CaptionsView;
+pub use content::{ContentView, is_labelled};
 
 /// What an edge knows about a job from `job.progress`; empty for a job of which nothing was heard.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +67,8 @@ pub struct JobView {
     pub pictures: Option<PicturesView>,
     /// Captions, or why there are none; absent while nobody has said.
     pub captions: Option<CaptionsView>,
+    /// What it shows, or why nobody can say; absent while nobody has looked.
+    pub content: Option<ContentView>,
     /// Why it failed.
     pub error: Option<Failure>,
     /// What a viewer may notice, in words.
@@ -202,16 +206,20 @@ impl JobView {
             storyboard,
             pictures: illustrated.map(|event| PicturesView::of(event, public_path)),
             captions: row.current_captions().map(|event| CaptionsView::of(event, public_path)),
+            content: row.classified.as_ref().map(|fact| ContentView::of(&fact.event)),
             error: end.and_then(|end| end.error.clone()),
             warnings: warnings(row),
         }
     }
 
-    /// The same without what grows with the length of the video: for lists.
+    /// The same without what grows with the length of the video, or says how a label was found: for lists.
     #[must_use]
     pub fn in_brief(mut self) -> Self {
         if let Some(pictures) = &mut self.pictures {
             pictures.thumbnails = Vec::new();
+        }
+        if let Some(content) = &mut self.content {
+            content.features.clear();
         }
         self
     }
@@ -394,7 +402,7 @@ mod tests {
                     { "name": "stitch", "state": "waiting", "done": 0, "total": 6 },
                 ],
                 "renditions": [], "hls": format!("/api/stream/{id}/master.m3u8"), "dash": null,
-                "poster": null, "storyboard": null, "pictures": null, "captions": null,
+                "poster": null, "storyboard": null, "pictures": null, "captions": null, "content": null,
                 "error": null, "warnings": [],
             })
         );

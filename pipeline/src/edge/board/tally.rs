@@ -6,6 +6,10 @@ use schemas::event::{JobProgress, Outcome, StageState};
 use schemas::job::view::StageView;
 use schemas::job::{JobRow, Live};
 
+mod told;
+
+use told::told;
+
 /// The stages that every job passes, in order, with the share of the work that each stands for.
 ///
 /// Stages that only add to a video are shown when they are heard of, and stand for nothing: they never delay its end.
@@ -13,8 +17,6 @@ pub const STAGES: [(&str, f64); 4] = [("probe", 0.01), ("split", 0.005), (TRANSC
 
 const TRANSCODE: &str = "transcode";
 const STITCH: &str = "stitch";
-const ILLUSTRATE: &str = "illustrate";
-const CAPTION: &str = "caption";
 
 /// Time that must have passed before a guess of the rest is worth showing, milliseconds.
 const GUESS_AFTER_MS: i64 = 500;
@@ -268,16 +270,6 @@ pub fn is_passed(name: &str) -> bool {
     STAGES.iter().any(|(known, _)| *known == name)
 }
 
-/// Stages that only add to a video and whose result the row knows, with the state that follows from it and since when.
-fn told(row: &JobRow) -> Vec<(&'static str, StageState, i64)> {
-    let state = |reason: &Option<String>| if reason.is_none() { StageState::Done } else { StageState::Failed };
-    let illustrated = row.illustrated.as_ref().map(|fact| &fact.event);
-    let illustrated = illustrated.map(|event| (ILLUSTRATE, state(&event.reason), event.made_at));
-    let heard = |model: &str| if model.is_empty() { StageState::Skipped } else { StageState::Done };
-    let captioned = row.current_captions().map(|event| (CAPTION, heard(&event.model), event.written_at));
-    illustrated.into_iter().chain(captioned).collect()
-}
-
 impl Stage {
     /// Whether it was said to be at work after `at`.
     fn is_at_work_after(&self, at: i64) -> bool {
@@ -328,6 +320,7 @@ mod tests {
     use schemas::event::{Failure, JobEnded};
     use schemas::job::{JobEvent, StatusView};
 
+    use super::told::{CAPTION, ILLUSTRATE};
     use super::*;
 
     fn event(stage: &str, state: StageState, unit: u32, done: u64) -> JobProgress {

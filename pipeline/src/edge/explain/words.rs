@@ -232,6 +232,16 @@ fn history(facts: &Facts) -> Vec<Happening> {
         };
         history.push((Some(event.written_at), what));
     }
+    if let Some(fact) = &row.classified {
+        let event = &fact.event;
+        let names: Vec<&str> = event.labels.iter().map(|label| label.name.as_str()).collect();
+        let what = match (&event.reason, &event.no_model) {
+            (Some(reason), _) => format!("labels: unavailable ({reason})"),
+            (None, Some(why)) => format!("classified: {}; no image model looked ({why})", names.join(", ")),
+            (None, None) => format!("classified: {}, also by {} {}", names.join(", "), event.model, event.version),
+        };
+        history.push((Some(event.classified_at), what));
+    }
     if let Some(fact) = &row.cancel_requested {
         history.push((Some(fact.event.at), "somebody asked to cancel".to_owned()));
     }
@@ -348,6 +358,30 @@ mod tests {
         ] {
             facts.row.captions.clear();
             facts.row.apply(JobEvent::Captioned(serde_json::from_str(text).unwrap()), Some(0));
+            assert_eq!(tell(&facts).history[0].what, what);
+        }
+    }
+
+    #[test]
+    fn labels_are_told_of_and_who_looked() {
+        for (text, what) in [
+            (
+                include_str!("../../../../schemas/examples/source.classified/v1/beach.json"),
+                "classified: camera, speech, seashore, coast, seacoast, sea-coast, sandbar, sand bar, also by \
+                 mobilenet-v2-1.0-224 0f5a1c3e8b7d2a49",
+            ),
+            (
+                include_str!("../../../../schemas/examples/source.classified/v1/slides.json"),
+                "classified: screen, no sound; no image model looked (no model: run streamforge models pull \
+                 mobilenet-v2-1.0-224)",
+            ),
+            (
+                include_str!("../../../../schemas/examples/source.classified/v1/unavailable.json"),
+                "labels: unavailable (no picture of the video can be decoded)",
+            ),
+        ] {
+            let mut facts = facts();
+            facts.row.apply(JobEvent::Classified(serde_json::from_str(text).unwrap()), Some(0));
             assert_eq!(tell(&facts).history[0].what, what);
         }
     }

@@ -36,6 +36,21 @@ impl Planes {
         copy(&mut self.cr, width / 2, &tile.cr, tile_width / 2, x / 2, y / 2);
     }
 
+    /// Red, green and blue of each pixel, row by row, with the matrix of JFIF (ITU-T T.871, section 7).
+    pub fn rgb(&self) -> Vec<u8> {
+        let mut rgb = Vec::with_capacity(3 * self.y.len());
+        for (at, luma) in self.y.iter().enumerate() {
+            let (x, y) = (at % self.width / 2, at / self.width / 2);
+            let chroma = (y * (self.width / 2) + x).min(self.cb.len().saturating_sub(1));
+            let of = |plane: &[u8]| plane.get(chroma).map_or(0, |value| i32::from(*value) - 128);
+            let (cb, cr, luma) = (of(&self.cb), of(&self.cr), i32::from(*luma) << 16);
+            // 1.402, 0.344136, 0.714136 and 1.772 times 2^16.
+            let all = [luma + 91_881 * cr, luma - 22_553 * cb - 46_802 * cr, luma + 116_130 * cb];
+            rgb.extend(all.map(|colour| ((colour + 32_768) >> 16).clamp(0, 255) as u8));
+        }
+        rgb
+    }
+
     /// The picture in half its width and height, as the mean of four pixels; as it is when that leaves nothing.
     pub fn halved(&self) -> Self {
         let (width, height) = (self.width / 4 * 2, self.height / 4 * 2);
@@ -124,6 +139,15 @@ mod tests {
         assert_eq!(sheet.cb, [128, 128, 128, 128, 128, 128, 10, 10, 128, 128, 128, 128]);
         sheet.paste(&Planes::plain(4, 4, [90, 128, 128]), 6, 4);
         assert_eq!(sheet.y[47], 90, "what lies outside is left out");
+    }
+
+    #[test]
+    fn colours_are_those_of_jfif() {
+        let rgb = |colour| Planes::plain(2, 2, colour).rgb();
+        assert_eq!(rgb([255, 128, 128]), [255; 12]);
+        assert_eq!(rgb([76, 85, 255])[..3], [254, 0, 0], "red");
+        assert_eq!(rgb([150, 44, 21])[..3], [0, 255, 1], "green");
+        assert_eq!(rgb([29, 255, 107])[9..], [0, 0, 254], "blue");
     }
 
     proptest! {

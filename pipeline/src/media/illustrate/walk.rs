@@ -59,8 +59,15 @@ impl Walk {
 
     /// The next frame; nothing at the end.
     pub fn step(&mut self) -> Result<Option<Seen>, Error> {
-        if !self.decoder.next(&mut self.frame)? {
-            return Ok(None);
+        loop {
+            if !self.decoder.next(&mut self.frame)? {
+                return Ok(None);
+            }
+            // What is shown before the keyframe that was sought lacks the pictures before it.
+            let is_early = |began: i64| self.frame.timestamp().is_some_and(|pts| pts < began);
+            if !self.decoder.began.is_some_and(is_early) {
+                break;
+            }
         }
         self.frames += 1;
         self.is_interlaced |= self.frame.is_interlaced();
@@ -70,6 +77,16 @@ impl Walk {
         let tiny = self.tiny.scale(&self.track, &self.frame, false)?;
         let print = Print::of(&tiny);
         Ok(Some(Seen { at_us, tiny, print, is_damaged: is_damaged(&self.frame) }))
+    }
+
+    /// Goes on at the keyframe that is shown at `to_us` of the output, or at an earlier one.
+    pub fn jump(&mut self, to_us: i64) -> Result<(), Error> {
+        let base = self.track.time_base;
+        let us = i128::from(to_us.saturating_add(self.origin_us));
+        let ticks = us * i128::from(base.den) / (1_000_000 * i128::from(base.num.max(1)));
+        self.decoder.jump(i64::try_from(ticks).unwrap_or(i64::MAX))?;
+        self.previous = None;
+        Ok(())
     }
 
     /// The frame that came last, in the size `(width, height)`.

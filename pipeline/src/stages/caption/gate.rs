@@ -1,13 +1,11 @@
 //! Which spans of a track hold speech.
 //!
-//! Silero's network (version 5, MIT) says for every 32 ms how likely somebody speaks. Detectors that listen for energy or for
-//! harmonics take chords and brown noise for speech; this one is trained to tell them apart, in any language.
+//! [`crate::voice`] says for every 32 ms how likely somebody speaks.
 
 use std::ops::Range;
 
-use rustvani_vad::{SAMPLES_PER_WINDOW, SileroVad};
-
 use super::cut::{Cut, Cutter};
+use crate::voice::{MOMENT, Voice};
 
 /// Name of the gate, for results: changes whenever the same sound would give other spans.
 pub const NAME: &str = "silero5-28s-v1";
@@ -29,7 +27,7 @@ pub struct Span {
 
 /// Takes a track piece by piece, gives its spans; holds no more than the one that is open.
 pub struct Gate {
-    voice: SileroVad,
+    voice: Voice,
     cutter: Cutter,
     /// Samples that a later span may have.
     kept: Vec<f32>,
@@ -42,18 +40,18 @@ pub struct Gate {
 impl Gate {
     /// A gate before the beginning of a track.
     pub fn new() -> Result<Self, String> {
-        Ok(Self { voice: SileroVad::new()?, cutter: Cutter::default(), kept: Vec::new(), kept_from: 0, heard: 0 })
+        Ok(Self { voice: Voice::new()?, cutter: Cutter::default(), kept: Vec::new(), kept_from: 0, heard: 0 })
     }
 
     /// The spans that end in `samples`.
     pub fn take(&mut self, samples: &[f32]) -> Result<Vec<Span>, String> {
         self.kept.extend_from_slice(samples);
         let mut spans = Vec::new();
-        while let Some(frame) = self.unheard().get(..SAMPLES_PER_WINDOW) {
+        while let Some(frame) = self.unheard().get(..MOMENT) {
             let frame = frame.to_vec();
             spans.extend(self.listen(&frame)?);
         }
-        let wanted = self.cutter.wanted_from() * SAMPLES_PER_WINDOW as u64;
+        let wanted = self.cutter.wanted_from() * MOMENT as u64;
         self.kept.drain(..self.index(wanted));
         self.kept_from = wanted.max(self.kept_from);
         Ok(spans)
@@ -64,7 +62,7 @@ impl Gate {
         let mut spans = Vec::new();
         let mut rest = self.unheard().to_vec();
         if !rest.is_empty() {
-            rest.resize(SAMPLES_PER_WINDOW, 0.0);
+            rest.resize(MOMENT, 0.0);
             spans.extend(self.listen(&rest)?);
         }
         let last = self.cutter.finish();
@@ -83,16 +81,14 @@ impl Gate {
     }
 
     fn listen(&mut self, frame: &[f32]) -> Result<Option<Span>, String> {
-        // What is no number becomes silence, what is too loud as loud as can be.
-        let bytes: Vec<u8> = frame.iter().flat_map(|sample| ((sample * 32_768.0) as i16).to_le_bytes()).collect();
-        let likelihood = self.voice.infer(&bytes)?;
-        self.heard += SAMPLES_PER_WINDOW as u64;
+        let likelihood = self.voice.likelihood(frame)?;
+        self.heard += MOMENT as u64;
         let level = frame.iter().map(|sample| sample * sample).sum::<f32>();
         Ok(self.cutter.take(likelihood, level).map(|cut| self.span(cut)))
     }
 
     fn span(&self, cut: Cut) -> Span {
-        let samples = |frame: u64| frame * SAMPLES_PER_WINDOW as u64;
+        let samples = |frame: u64| frame * MOMENT as u64;
         let end = self.kept_from + self.kept.len() as u64;
         let (start, stop) = (samples(cut.frames.start), samples(cut.frames.end).min(end));
         let kept = self.kept.get(self.index(start)..self.index(stop)).unwrap_or(&[]);

@@ -1,0 +1,44 @@
+//! Stages that only add to a video, and what the row says of them.
+
+use schemas::event::StageState;
+use schemas::job::JobRow;
+
+/// Makes pictures.
+pub const ILLUSTRATE: &str = "illustrate";
+/// Writes captions.
+pub const CAPTION: &str = "caption";
+/// Finds labels.
+const CLASSIFY: &str = "classify";
+
+/// Those whose result the row knows, with the state that follows from it and since when.
+pub fn told(row: &JobRow) -> Vec<(&'static str, StageState, i64)> {
+    let state = |reason: &Option<String>| if reason.is_none() { StageState::Done } else { StageState::Failed };
+    let illustrated = row.illustrated.as_ref().map(|fact| &fact.event);
+    let illustrated = illustrated.map(|event| (ILLUSTRATE, state(&event.reason), event.made_at));
+    let heard = |model: &str| if model.is_empty() { StageState::Skipped } else { StageState::Done };
+    let captioned = row.current_captions().map(|event| (CAPTION, heard(&event.model), event.written_at));
+    let classified = row.classified.as_ref().map(|fact| &fact.event);
+    let classified = classified.map(|event| (CLASSIFY, state(&event.reason), event.classified_at));
+    illustrated.into_iter().chain(captioned).chain(classified).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::job::JobEvent;
+
+    use super::*;
+
+    #[test]
+    fn labels_of_signals_alone_are_a_result_and_none_at_all_is_a_failure() {
+        let state = |text: &str| {
+            let event = JobEvent::Classified(serde_json::from_str(text).unwrap());
+            let mut row = JobRow::new(event.job());
+            row.apply(event, Some(1));
+            told(&row)
+        };
+        let slides = state(include_str!("../../../../../schemas/examples/source.classified/v1/slides.json"));
+        assert_eq!(slides, [(CLASSIFY, StageState::Done, 1_795_428_009_500)]);
+        let none = state(include_str!("../../../../../schemas/examples/source.classified/v1/unavailable.json"));
+        assert_eq!(none, [(CLASSIFY, StageState::Failed, 1_795_428_009_500)]);
+    }
+}
