@@ -96,6 +96,9 @@ pub enum Command {
         /// Only jobs in this state
         #[arg(long, value_enum, conflicts_with = "id")]
         state: Option<StateWord>,
+        /// Only jobs that show or sound like this, such as screen, speech or seashore
+        #[arg(long, conflicts_with = "id")]
+        label: Option<String>,
         /// How many to list at most
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "id")]
         limit: u32,
@@ -345,8 +348,8 @@ pub async fn run(command: Command) -> Result<(), Failure> {
             submit::run(&Client::new(&server.server)?, &files, wait, json).await
         }
         Command::Jobs { id: Some(id), json, server, .. } => jobs::one(&Client::new(&server.server)?, &id, json).await,
-        Command::Jobs { id: None, json, state, limit, server } => {
-            jobs::list(&Client::new(&server.server)?, state, limit, json).await
+        Command::Jobs { id: None, json, state, label, limit, server } => {
+            jobs::list(&Client::new(&server.server)?, state, label.as_deref(), limit, json).await
         }
         Command::Watch { id, json, server } => watch::run(&Client::new(&server.server)?, &id, json).await,
         Command::Explain { id, json, server } => steer::explain(&Client::new(&server.server)?, &id, json).await,

@@ -275,3 +275,43 @@ async fn pictures_come_after_the_video_and_can_be_made_again_without_encoding_an
     assert!(before.iter().all(|key| after.contains(key)) && after.len() == 2 * before.len(), "{before:?} {after:?}");
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_can_be_found_again_without_encoding_anything_and_the_newest_win() {
+    pipeline::media::worker::quiet();
+    let doors = doors().await;
+    let edge = House::on(doors.clone(), pipeline::edge::Settings::default()).await.recording();
+    let worker = Worker::start(&doors, "w1", &Renamed("old libraries"));
+    let job = upload(&edge, drawn("mandelbrot=size=320x180:rate=25,trim=duration=3")).await;
+    let address = format!("/api/jobs/{job}");
+    let found_by = async |maker: &'static str| {
+        let found = || async {
+            let view = edge.json(&address).await;
+            (view["content"]["maker"] == maker && view["state"] == "ready").then_some(view)
+        };
+        eventually("it has labels", found).await
+    };
+    let old = found_by("old libraries").await;
+    let content = &old["content"];
+    assert_eq!((&content["kind"], &content["no_model"]), (&"animation".into(), &"it is a test".into()), "{content}");
+    let names: Vec<&str> = content["labels"].as_array().unwrap().iter().map(|label| label["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"no sound"), "{names:?}");
+    assert!(content["features"]["palette"].as_f64().unwrap() > 1.0, "{content}");
+    let encoded = records_of(&doors, "chunk.transcoded").await.len();
+    worker.stop().await;
+
+    let worker = Worker::start(&doors, "w2", &Renamed("new libraries"));
+    let wish = serde_json::json!({ "stage": "classify", "job": job });
+    let asked = edge.http.post(edge.url("/api/replay")).json(&wish);
+    let answer: Value = serde_json::from_str(&asked.send().await.unwrap().text().await.unwrap()).unwrap();
+    assert_eq!(answer["count"], 1, "{answer}");
+    let new = found_by("new libraries").await;
+    assert_eq!((&new["state"], &new["finished_at"]), (&old["state"], &old["finished_at"]), "its end stays its end");
+    assert_eq!(new["content"]["labels"], content["labels"], "the same video shows the same");
+    assert_eq!(records_of(&doors, "chunk.transcoded").await.len(), encoded, "nothing is encoded");
+    assert_eq!(records_of(&doors, "source.classified").await.len(), 2, "the old ones can still be read");
+    let listed = edge.json("/api/jobs?label=animation").await;
+    assert_eq!(listed["jobs"][0]["id"], job.as_str(), "{listed}");
+    assert_eq!(edge.json("/api/jobs?label=camera").await["jobs"], Value::Array(Vec::new()));
+    worker.stop().await;
+}

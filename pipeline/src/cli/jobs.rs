@@ -14,7 +14,13 @@ const PAGE: u32 = 100;
 const NAME: usize = 27;
 
 /// Prints up to `limit` jobs, newest first, over as many pages as that takes.
-pub async fn list(client: &Client, state: Option<StateWord>, limit: u32, json: bool) -> Result<(), Failure> {
+pub async fn list(
+    client: &Client,
+    state: Option<StateWord>,
+    label: Option<&str>,
+    limit: u32,
+    json: bool,
+) -> Result<(), Failure> {
     let mut jobs: Vec<Value> = Vec::new();
     let mut after: Option<String> = None;
     let limit = limit as usize;
@@ -24,12 +30,16 @@ pub async fn list(client: &Client, state: Option<StateWord>, limit: u32, json: b
         if let Some(state) = state {
             path.push_str(&format!("&state={}", word(state)));
         }
+        if let Some(label) = label {
+            path.push_str(&format!("&label={}", encoded(label)));
+        }
         if let Some(cursor) = &after {
             path.push_str(&format!("&after={}", encoded(cursor)));
         }
         let mut page = client.get(&path).await?;
         let found = page["jobs"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        let is_empty = found.is_empty();
+        // Between jobs with a label there may be any number of others.
+        let is_empty = found.is_empty() && label.is_none();
         jobs.extend(found);
         let next = page["next"].as_str().map(str::to_owned);
         let is_same = next == after;
@@ -146,6 +156,7 @@ fn details(client: &Client, job: &Value, colours: bool) -> String {
         lines.extend(of(key).map(|path| (title, client.linked(&path))));
     }
     lines.extend(captions_line(client, &job["captions"]).map(|line| ("captions", line)));
+    lines.extend(content_line(&job["content"]).map(|line| ("content", line)));
     lines.extend(error_line(job).map(|line| ("error", line)));
     if state == "ready" {
         lines.push(("watch", page(client, job["id"].as_str().unwrap_or_default())));
@@ -190,6 +201,19 @@ fn captions_line(client: &Client, captions: &Value) -> Option<String> {
     let model = of("model").unwrap_or_default();
     let address = of("vtt").map(|path| client.linked(&path)).unwrap_or_default();
     Some(format!("{language}, {cues} cues by {model} {}  {address}", of("version").unwrap_or_default()))
+}
+
+fn content_line(content: &Value) -> Option<String> {
+    if let Some(reason) = content["unavailable"].as_str() {
+        return Some(format!("unavailable ({})", show::plain(reason)));
+    }
+    let label = |label: &Value| -> Option<String> {
+        let name = show::plain(label["name"].as_str()?);
+        Some(format!("{name} {}", show::percent(label["confidence"].as_f64()?).trim_start()))
+    };
+    let labels: Vec<String> = content["labels"].as_array()?.iter().filter_map(label).collect();
+    let missing = content["no_model"].as_str().map(|why| format!("  (no image model: {})", show::plain(why)));
+    Some(format!("{}{}", labels.join("; "), missing.unwrap_or_default()))
 }
 
 fn stage_line(stage: &Value) -> String {
@@ -287,5 +311,13 @@ mod tests {
         ready["captions"] = json!({ "language": "und", "cues": 0, "reason": "captions: unavailable (no model)" });
         let text = details(&client, &ready, false);
         assert!(text.contains("captions") && text.contains("  unavailable (no model)"), "{text}");
+        ready["content"] = json!({ "unavailable": null, "no_model": "it is switched off", "labels": [
+            { "name": "screen", "confidence": 0.98, "origin": "signals" },
+            { "name": "tabby, tabby cat", "confidence": 0.5, "origin": "model" },
+        ] });
+        let text = details(&client, &ready, false);
+        assert!(text.contains("content   screen 98%; tabby, tabby cat 50%  (no image model: it is switched off)"), "{text}");
+        ready["content"] = json!({ "unavailable": "nothing to see", "labels": [] });
+        assert!(details(&client, &ready, false).contains("content   unavailable (nothing to see)"));
     }
 }

@@ -20,6 +20,9 @@ pub mod look;
 pub mod motion;
 pub mod plan;
 
+#[cfg(test)]
+mod tests;
+
 use look::Look;
 use motion::{Motion, Watch};
 use plan::Plan;
