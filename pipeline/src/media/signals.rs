@@ -44,8 +44,8 @@ const REPORT_EVERY: u64 = 24;
 pub struct Task {
     /// What the file contains.
     pub media: Media,
-    /// Whether its keyframes can be found by their times.
-    pub can_jump: bool,
+    /// Keyframes that can be found by their times.
+    pub keyframes: u32,
     /// How many pictures are wanted, at most.
     pub pictures: u32,
 }
@@ -85,7 +85,7 @@ impl Measured {
 
 /// Measures `task`; the bytes of pictures go to `sink`.
 pub fn measure(source: Source, task: &Task, sink: &mut dyn Sink) -> Result<Measured, Error> {
-    let plan = Plan::new(task.media.duration_us, task.can_jump);
+    let plan = Plan::new(task.media.duration_us, task.keyframes);
     let tiny = planes::fitting(&task.media.video, planes::TINY_BOX);
     let mut walk = Walk::open(source, &task.media, tiny)?;
     let mut meter = Meter::new(task, &plan);
@@ -143,7 +143,7 @@ impl Meter {
             look_every_us: plan.look_every_us,
             look_at_us: i64::MIN,
             before: None,
-            planned: plan.looks(),
+            planned: plan.looks,
             looked: 0,
             wanted: u64::from(task.pictures),
             pictures: Vec::new(),

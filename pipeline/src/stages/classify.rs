@@ -54,7 +54,8 @@ impl<E: Engine> Classify<E> {
     /// Measures the pictures; answers some of them as well.
     async fn measure(&self, event: &SourceProbed, cx: &Context) -> Result<(Measured, Vec<Bytes>), StageError> {
         let file = open_source(cx, &event.source, false).await?;
-        let task = Task { media: event.media.clone(), can_jump: !event.keyframes.is_empty(), pictures: PICTURES };
+        let keyframes = u32::try_from(event.keyframes.len()).unwrap_or(u32::MAX);
+        let task = Task { media: event.media.clone(), keyframes, pictures: PICTURES };
         let mut run = self.engine.start(&Request::Signals(task), file)?;
         let mut pictures: Vec<BytesMut> = Vec::new();
         loop {

@@ -36,7 +36,7 @@ fn measured(path: &Path) -> Measured {
     let Response::Probed(probed) = worker::run(&Request::Probe, open(), &mut Ignored).unwrap() else {
         panic!("no probe");
     };
-    let task = Task { media: probed.media, can_jump: !probed.keyframes.is_empty(), pictures: 0 };
+    let task = Task { media: probed.media, keyframes: probed.keyframes.len() as u32, pictures: 0 };
     match worker::run(&Request::Signals(task), open(), &mut Ignored).unwrap() {
         Response::Measured(measured) => measured,
         other => panic!("{other:?}"),

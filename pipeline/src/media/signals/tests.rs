@@ -37,7 +37,7 @@ fn measured(graph: &str, options: &str, pictures: u32) -> (Measured, Collected) 
     let open = || File::open(&path).unwrap();
     let mut sink = Collected::default();
     let Response::Probed(probed) = worker::run(&Request::Probe, open(), &mut sink).unwrap() else { panic!("no probe") };
-    let task = Task { media: probed.media, can_jump: !probed.keyframes.is_empty(), pictures };
+    let task = Task { media: probed.media, keyframes: probed.keyframes.len() as u32, pictures };
     match worker::run(&Request::Signals(task), open(), &mut sink).unwrap() {
         Response::Measured(measured) => (measured, sink),
         other => panic!("{other:?}"),
@@ -80,9 +80,11 @@ fn of_a_long_video_a_few_moments_all_over_it_are_seen() {
 }
 
 #[test]
-fn a_long_video_with_one_keyframe_is_seen_at_its_beginning_and_once() {
+fn a_long_video_with_few_keyframes_is_seen_for_longer_at_each() {
     let (one, _) = measured("testsrc2=s=160x90:r=10:d=60", &format!("{QUICK} -g 100000 -keyint_min 100000"), 0);
-    assert!((10..=60).contains(&one.frames), "{} frames", one.frames);
+    assert!((290..=301).contains(&one.frames), "{} frames", one.frames);
+    let (two, _) = measured("testsrc2=s=160x90:r=10:d=60", &format!("{QUICK} -g 300 -keyint_min 300"), 0);
+    assert!((290..=304).contains(&two.frames), "{} frames", two.frames);
 }
 
 #[test]

@@ -143,7 +143,7 @@ async fn signals_come_first_and_a_model_adds_to_them() {
     let value = |name: &str| event.features.iter().find(|feature| feature.name == name).map(|feature| feature.value);
     assert_eq!((value("noise"), value("silence"), value("speech")), (Some(1.5), Some(1.0), Some(0.0)));
     let asked = engine.asked.lock().unwrap();
-    assert!(matches!(&asked[0], Request::Signals(task) if task.can_jump && task.pictures == PICTURES));
+    assert!(matches!(&asked[0], Request::Signals(task) if task.keyframes == 1 && task.pictures == PICTURES));
     assert!(matches!(&asked[1], Request::Samples(_)));
 }
 
