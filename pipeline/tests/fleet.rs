@@ -294,7 +294,8 @@ async fn labels_can_be_found_again_without_encoding_anything_and_the_newest_win(
     let old = found_by("old libraries").await;
     let content = &old["content"];
     assert_eq!((&content["kind"], &content["no_model"]), (&"animation".into(), &"it is a test".into()), "{content}");
-    let names: Vec<&str> = content["labels"].as_array().unwrap().iter().map(|label| label["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        content["labels"].as_array().unwrap().iter().map(|label| label["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"no sound"), "{names:?}");
     assert!(content["features"]["palette"].as_f64().unwrap() > 1.0, "{content}");
     let encoded = records_of(&doors, "chunk.transcoded").await.len();

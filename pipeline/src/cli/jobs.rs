@@ -316,7 +316,10 @@ mod tests {
             { "name": "tabby, tabby cat", "confidence": 0.5, "origin": "model" },
         ] });
         let text = details(&client, &ready, false);
-        assert!(text.contains("content   screen 98%; tabby, tabby cat 50%  (no image model: it is switched off)"), "{text}");
+        assert!(
+            text.contains("content   screen 98%; tabby, tabby cat 50%  (no image model: it is switched off)"),
+            "{text}"
+        );
         ready["content"] = json!({ "unavailable": "nothing to see", "labels": [] });
         assert!(details(&client, &ready, false).contains("content   unavailable (nothing to see)"));
     }

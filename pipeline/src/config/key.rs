@@ -47,7 +47,11 @@ pub const KEYS: [Key; 19] = [
     key("grace_s", "20", "seconds that running work may take to finish on shutdown"),
     key("models", "", "folder in which models lie; <data>/models by default"),
     key("caption_model", "whisper-base.en", "the model that hears what is said, by its name; `none` for no captions"),
-    key("image_model", "mobilenet-v2-1.0-224", "the model that says what pictures show, by its name; `none` for no model"),
+    key(
+        "image_model",
+        "mobilenet-v2-1.0-224",
+        "the model that says what pictures show, by its name; `none` for no model",
+    ),
     key("models_from", OFFICIAL, "where models come from: a folder, or http(s)://host[/path] with /<name>/ below it"),
     key("log_format", "auto", "log lines: `text`, `json`, or `auto`, which is text on a terminal"),
 ];

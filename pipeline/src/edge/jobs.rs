@@ -44,7 +44,8 @@ impl Edge {
             let event = row.classified.as_ref().map(|fact| &fact.event);
             label.as_deref().is_none_or(|label| event.is_some_and(|event| view::is_labelled(event, label)))
         };
-        let is_wanted = |row: &JobRow| !row.deleted && state.is_none_or(|state| row.state() == state) && is_labelled(row);
+        let is_wanted =
+            |row: &JobRow| !row.deleted && state.is_none_or(|state| row.state() == state) && is_labelled(row);
         let (mut jobs, mut looked) = (Vec::new(), 0);
         loop {
             // No more rows than there is room for, so that a page ends where a page of the catalog does.

@@ -11,7 +11,9 @@ use super::child::kind;
 use super::cores::CORES;
 use super::feed;
 use super::source::Source;
-use super::{Code, Error, Request, Response, Sink, audio, compare, illustrate, probe, samples, sandbox, signals, video};
+use super::{
+    Code, Error, Request, Response, Sink, audio, compare, illustrate, probe, samples, sandbox, signals, video,
+};
 
 /// What sched(7) calls the nicest.
 const LOWEST_PRIORITY: i32 = 19;

@@ -227,12 +227,8 @@ fn of_sound(heard: &Heard) -> (Vec<Label>, Vec<Feature>) {
         }
         Heard::Shares(shares) => shares,
     };
-    let mut all = [
-        ("speech", shares.speech),
-        ("music", shares.music),
-        ("sounds", shares.sounds),
-        ("silence", shares.silence),
-    ];
+    let mut all =
+        [("speech", shares.speech), ("music", shares.music), ("sounds", shares.sounds), ("silence", shares.silence)];
     let features = all.iter().map(|(name, share)| feature(name, *share)).collect();
     all.sort_by(|one, other| other.1.total_cmp(&one.1));
     let told = all.iter().enumerate().filter(|(at, (name, share))| {

@@ -37,8 +37,22 @@ impl Clip {
 }
 
 const WORDS: [&str; 16] = [
-    "river", "of", "stone", "and", "the", "quarterly", "figures", "open", "with", "nine", "letters", "house", "under",
-    "blue", "total", "again",
+    "river",
+    "of",
+    "stone",
+    "and",
+    "the",
+    "quarterly",
+    "figures",
+    "open",
+    "with",
+    "nine",
+    "letters",
+    "house",
+    "under",
+    "blue",
+    "total",
+    "again",
 ];
 
 /// Lines of words, the same for the same seed.
@@ -59,7 +73,11 @@ fn slides(size: &str, count: usize, seconds: f64, paper: &str, ink: &str) -> Str
     let slide = |number: usize| {
         let heading = text(&prose(1, 3, number), "w/16", "h/12", 34, ink);
         let body = text(&prose(5, 5, number + 3), "w/12", "h/3", 19, ink);
-        let chart = if number % 2 == 1 { ",drawbox=x=iw*0.7:y=ih*0.4:w=40:h=ih*0.4:color=orange:t=fill,drawbox=x=iw*0.8:y=ih*0.55:w=40:h=ih*0.25:color=teal:t=fill" } else { "" };
+        let chart = if number % 2 == 1 {
+            ",drawbox=x=iw*0.7:y=ih*0.4:w=40:h=ih*0.4:color=orange:t=fill,drawbox=x=iw*0.8:y=ih*0.55:w=40:h=ih*0.25:color=teal:t=fill"
+        } else {
+            ""
+        };
         format!("color={paper}:s={size}:r=25:d={seconds},{heading},{body}{chart}[s{number}];")
     };
     let inputs: String = (0..count).map(|number| format!("[s{number}]")).collect();
@@ -69,7 +87,9 @@ fn slides(size: &str, count: usize, seconds: f64, paper: &str, ink: &str) -> Str
 /// A picture with structure of all sizes, as the world has it; it does not move.
 fn world(size: &str, seconds: f64, seed: u32) -> String {
     let layer = |cells: &str, luma: u32, chroma: u32, seed: u32| {
-        format!("color=0x80786c:s={cells}:r=25:d={seconds},format=yuv420p,noise=c0s={luma}:c1s={chroma}:c2s={chroma}:all_seed={seed},scale={size}:flags=bicubic")
+        format!(
+            "color=0x80786c:s={cells}:r=25:d={seconds},format=yuv420p,noise=c0s={luma}:c1s={chroma}:c2s={chroma}:all_seed={seed},scale={size}:flags=bicubic"
+        )
     };
     // Things with outlines, what they are made of, and what that is made of.
     format!(
@@ -89,7 +109,10 @@ pub fn tuning() -> Vec<Clip> {
         clip(
             Screen,
             "terminal",
-            format!("color=black:s=640x360:r=30:d=5,{}", text(&prose(80, 7, 2), "8", "8-18*floor(6*t)", 14, "0xcccccc")),
+            format!(
+                "color=black:s=640x360:r=30:d=5,{}",
+                text(&prose(80, 7, 2), "8", "8-18*floor(6*t)", 14, "0xcccccc")
+            ),
             H264,
         ),
         clip(
@@ -108,13 +131,26 @@ pub fn tuning() -> Vec<Clip> {
             format!(
                 "color=0xfdf6e3:s=640x360:r=25:d=5,{},drawbox=x='20':y=40:w=9:h=17:color=red:t=fill:enable='lt(mod(t,1),0.5)',{}",
                 text(&prose(8, 6, 1), "20", "70", 17, "0x333333"),
-                (0..8).map(|n| format!("drawtext=text='{}':x={}:y=40:fontsize=17:fontcolor=black:enable='gt(t,{})'", WORDS[n], 40 + 62 * n, n as f64 * 0.5)).collect::<Vec<_>>().join(",")
+                (0..8)
+                    .map(|n| format!(
+                        "drawtext=text='{}':x={}:y=40:fontsize=17:fontcolor=black:enable='gt(t,{})'",
+                        WORDS[n],
+                        40 + 62 * n,
+                        n as f64 * 0.5
+                    ))
+                    .collect::<Vec<_>>()
+                    .join(",")
             ),
             H264,
         ),
         clip(Animation, "mandelbrot", "mandelbrot=s=640x360:r=25,trim=duration=5", H264),
         clip(Animation, "gradients", "gradients=s=640x360:r=25:d=5:speed=0.02:seed=3:n=4", H264),
-        clip(Animation, "life", "life=s=80x45:r=12:mold=12:ratio=0.3:seed=4:life_color=yellow:death_color=blue:mold_color=teal,scale=640:360:flags=neighbor,trim=duration=5", H264),
+        clip(
+            Animation,
+            "life",
+            "life=s=80x45:r=12:mold=12:ratio=0.3:seed=4:life_color=yellow:death_color=blue:mold_color=teal,scale=640:360:flags=neighbor,trim=duration=5",
+            H264,
+        ),
         clip(
             Animation,
             "boxes on a meadow",
@@ -131,7 +167,10 @@ pub fn tuning() -> Vec<Clip> {
         clip(
             Camera,
             "shaky zoom",
-            format!("{},crop=960:540:x='100+6*sin(17*t)+20*t':y='80+5*sin(13*t)',scale=854:480,eq=saturation=1.4,noise=alls=14:allf=t", world("1280x720", 5.0, 11)),
+            format!(
+                "{},crop=960:540:x='100+6*sin(17*t)+20*t':y='80+5*sin(13*t)',scale=854:480,eq=saturation=1.4,noise=alls=14:allf=t",
+                world("1280x720", 5.0, 11)
+            ),
             H264,
         ),
         clip(
@@ -162,12 +201,27 @@ pub fn tuning() -> Vec<Clip> {
         ),
         clip(Still, "photo", format!("{},gblur=sigma=0.7", world("640x360", 5.0, 71)), H264),
         clip(Still, "photo in borders", format!("{},crop=360:360,pad=640:360:140:0", world("640x360", 4.0, 81)), FINE),
-        clip(Still, "cover", "mandelbrot=s=480x480:r=1:start_scale=0.3,trim=end_frame=1,loop=100:1,setpts=N/25/TB,fps=25", H264),
+        clip(
+            Still,
+            "cover",
+            "mandelbrot=s=480x480:r=1:start_scale=0.3,trim=end_frame=1,loop=100:1,setpts=N/25/TB,fps=25",
+            H264,
+        ),
         clip(Still, "old photo", format!("{},hue=s=0", world("720x576", 4.0, 91)), OLD),
         clip(Dark, "black", "color=black:s=640x360:r=25:d=4", H264),
         clip(Dark, "lens cap", "color=0x040404:s=640x360:r=25:d=4,noise=alls=8:allf=t", H264),
-        clip(Dark, "night", format!("{},curves=all='0/0 1/0.10',noise=alls=5:allf=t", world("640x360", 4.0, 101)), H264),
-        clip(Dark, "fade from black and back", "color=black:s=480x270:r=30:d=4,drawbox=w=iw:h=ih:color=0x101010:t=fill:enable='between(t,1,2)'", COARSE),
+        clip(
+            Dark,
+            "night",
+            format!("{},curves=all='0/0 1/0.10',noise=alls=5:allf=t", world("640x360", 4.0, 101)),
+            H264,
+        ),
+        clip(
+            Dark,
+            "fade from black and back",
+            "color=black:s=480x270:r=30:d=4,drawbox=w=iw:h=ih:color=0x101010:t=fill:enable='between(t,1,2)'",
+            COARSE,
+        ),
     ]
 }
 
@@ -180,7 +234,10 @@ pub fn judged() -> Vec<Clip> {
         clip(
             Screen,
             "log that runs",
-            format!("color=0x101820:s=800x600:r=15:d=5,{}", text(&prose(120, 9, 4), "4", "580-20*floor(9*t)", 15, "lime")),
+            format!(
+                "color=0x101820:s=800x600:r=15:d=5,{}",
+                text(&prose(120, 9, 4), "4", "580-20*floor(9*t)", 15, "lime")
+            ),
             H264,
         ),
         clip(
@@ -211,8 +268,18 @@ pub fn judged() -> Vec<Clip> {
             ),
             H264,
         ),
-        clip(Animation, "deep mandelbrot", "mandelbrot=s=854x480:r=30:start_scale=0.02:inner=period,trim=duration=4", OLD),
-        clip(Animation, "cells", "cellauto=s=320x180:r=25:rule=110:full=1:seed=5,scale=640:360:flags=neighbor,hue=h=40,trim=duration=5", H264),
+        clip(
+            Animation,
+            "deep mandelbrot",
+            "mandelbrot=s=854x480:r=30:start_scale=0.02:inner=period,trim=duration=4",
+            OLD,
+        ),
+        clip(
+            Animation,
+            "cells",
+            "cellauto=s=320x180:r=25:rule=110:full=1:seed=5,scale=640:360:flags=neighbor,hue=h=40,trim=duration=5",
+            H264,
+        ),
         clip(Animation, "spectrum turning", "colorspectrum=s=480x270:r=25:type=all,hue=h=90*t,trim=duration=4", H264),
         clip(
             Animation,
@@ -230,33 +297,42 @@ pub fn judged() -> Vec<Clip> {
         clip(
             Camera,
             "handheld",
-            format!("{},crop=800:450:x='70+9*sin(11*t)+4*sin(29*t)':y='50+7*sin(14*t)',scale=1280:720,gblur=sigma=0.6,noise=alls=10:allf=t", world("1024x576", 4.0, 7)),
+            format!(
+                "{},crop=800:450:x='70+9*sin(11*t)+4*sin(29*t)':y='50+7*sin(14*t)',scale=1280:720,gblur=sigma=0.6,noise=alls=10:allf=t",
+                world("1024x576", 4.0, 7)
+            ),
             H264,
         ),
         clip(
             Camera,
             "webcam",
-            format!("{}[bg];{},crop=200:260,scale=200:260[p];[bg][p]overlay=x='220+8*sin(3*t)':y='90+4*sin(5*t)',gblur=sigma=1.5,noise=alls=16:allf=t", world("640x480", 5.0, 17), world("320x360", 5.0, 27)),
+            format!(
+                "{}[bg];{},crop=200:260,scale=200:260[p];[bg][p]overlay=x='220+8*sin(3*t)':y='90+4*sin(5*t)',gblur=sigma=1.5,noise=alls=16:allf=t",
+                world("640x480", 5.0, 17),
+                world("320x360", 5.0, 27)
+            ),
             COARSE,
         ),
         clip(
             Camera,
             "news",
-            format!("{},crop=854:480:x='30*t':y=30,noise=alls=8:allf=t,drawbox=x=40:y=400:w=500:h=50:color=0x2030a0:t=fill,{}", world("1100x620", 5.0, 37), text("river of stone", "60", "410", 28, "white")),
+            format!(
+                "{},crop=854:480:x='30*t':y=30,noise=alls=8:allf=t,drawbox=x=40:y=400:w=500:h=50:color=0x2030a0:t=fill,{}",
+                world("1100x620", 5.0, 37),
+                text("river of stone", "60", "410", 28, "white")
+            ),
             H264,
         ),
         clip(
             Camera,
             "black and white film",
-            format!("{},crop=640:480:x='100-12*t':y='40+8*t',hue=s=0,vignette,noise=alls=18:allf=t", world("854x620", 4.0, 47)),
+            format!(
+                "{},crop=640:480:x='100-12*t':y='40+8*t',hue=s=0,vignette,noise=alls=18:allf=t",
+                world("854x620", 4.0, 47)
+            ),
             FINE,
         ),
-        clip(
-            Camera,
-            "tripod",
-            format!("{},vignette=PI/5,noise=alls=7:allf=t", world("960x540", 4.0, 57)),
-            H264,
-        ),
+        clip(Camera, "tripod", format!("{},vignette=PI/5,noise=alls=7:allf=t", world("960x540", 4.0, 57)), H264),
         clip(
             Camera,
             "portrait",
@@ -266,10 +342,23 @@ pub fn judged() -> Vec<Clip> {
         clip(Still, "record sleeve", format!("{},crop=480:480,eq=saturation=1.8", world("854x480", 5.0, 77)), COARSE),
         clip(Still, "picture of a forest", format!("{},unsharp=5:5:0.8", world("1280x720", 4.0, 87)), H264),
         clip(Still, "wide photo", format!("{},crop=854:300,pad=854:480:0:90", world("854x480", 4.0, 97)), OLD),
-        clip(Still, "fractal print", "mandelbrot=s=640x360:r=1:start_scale=0.05,trim=end_frame=1,loop=125:1,setpts=N/25/TB,fps=25", FINE),
+        clip(
+            Still,
+            "fractal print",
+            "mandelbrot=s=640x360:r=1:start_scale=0.05,trim=end_frame=1,loop=125:1,setpts=N/25/TB,fps=25",
+            FINE,
+        ),
         clip(Still, "faded photo", format!("{},eq=contrast=0.6:brightness=0.1", world("480x360", 6.0, 107)), H264),
         clip(Dark, "nothing", "color=0x000000:s=320x240:r=15:d=5", OLD),
-        clip(Dark, "cellar", format!("{},crop=640:360:x='10*t':y=10,curves=all='0/0 1/0.08',noise=alls=4:allf=t", world("800x450", 4.0, 117)), H264),
+        clip(
+            Dark,
+            "cellar",
+            format!(
+                "{},crop=640:360:x='10*t':y=10,curves=all='0/0 1/0.08',noise=alls=4:allf=t",
+                world("800x450", 4.0, 117)
+            ),
+            H264,
+        ),
         clip(Dark, "pocket", "color=0x060504:s=720x1280:r=30:d=3,noise=alls=10:allf=t", COARSE),
         clip(Dark, "dim gradient", "gradients=s=640x360:r=25:d=4:c0=black:c1=0x141414:c2=0x0a0a10:n=3:seed=2", H264),
     ]

@@ -54,7 +54,8 @@ fn confusion(clips: &[Clip]) -> (String, f64) {
         *counts.entry((clip.kind, said.what)).or_default() += 1;
         let mark = if said.what == clip.kind { "" } else { "  <-- wrong" };
         println!("{:9} {:24} {:9} {:.2}{mark}", clip.kind.as_str(), clip.name, said.what.as_str(), said.confidence);
-        let features: Vec<String> = measured.features().iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+        let features: Vec<String> =
+            measured.features().iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         println!("          {}", features.join(", "));
         std::fs::remove_file(path).unwrap();
     }

@@ -85,7 +85,8 @@ impl Look {
 
     /// All of it, by name.
     pub fn features(&self) -> [(&'static str, f64); COUNT] {
-        let Self { borders, dark, lit, saturation, palette, flat, texture, edges, crisp, straight, alive, noise } = *self;
+        let Self { borders, dark, lit, saturation, palette, flat, texture, edges, crisp, straight, alive, noise } =
+            *self;
         [
             ("borders", borders),
             ("dark", dark),
@@ -265,7 +266,8 @@ impl<'a> Inner<'a> {
         let mut changes = Vec::new();
         for (x, y) in self.blocks() {
             let count = (BLOCK * BLOCK) as f64;
-            let by = || block(self.picture, x, y).zip(block(next, x, y)).map(|(old, new)| f64::from(new) - f64::from(old));
+            let by =
+                || block(self.picture, x, y).zip(block(next, x, y)).map(|(old, new)| f64::from(new) - f64::from(old));
             let mean = by().sum::<f64>() / count;
             let light = block(self.picture, x, y).map(f64::from).sum::<f64>() / count;
             let change = by().map(|by| (by - mean).abs()).sum::<f64>() / count;
@@ -273,7 +275,8 @@ impl<'a> Inner<'a> {
             changes.push((change, (12.0..=243.0).contains(&light)));
         }
         let alive = changes.iter().filter(|(change, _)| *change > ALIVE).count() as f64 / changes.len().max(1) as f64;
-        let mut grey: Vec<f64> = changes.into_iter().filter(|(_, is_grey)| *is_grey).map(|(change, _)| change).collect();
+        let mut grey: Vec<f64> =
+            changes.into_iter().filter(|(_, is_grey)| *is_grey).map(|(change, _)| change).collect();
         grey.sort_by(f64::total_cmp);
         let quiet = &grey[..grey.len().div_ceil(2)];
         (alive, quiet.iter().sum::<f64>() / quiet.len().max(1) as f64)
@@ -363,7 +366,9 @@ mod tests {
     #[test]
     fn what_a_camera_sees_is_alive_and_textured() {
         let seen = |seed| {
-            drawn(320, 180, move |x, y| (90.0 + 60.0 * (x as f64 / 23.0).sin() * (y as f64 / 17.0).cos()) as u8 + grain(x, y, seed))
+            drawn(320, 180, move |x, y| {
+                (90.0 + 60.0 * (x as f64 / 23.0).sin() * (y as f64 / 17.0).cos()) as u8 + grain(x, y, seed)
+            })
         };
         let look = Look::of(&seen(1), Some(&seen(2)));
         assert!(look.palette > 8.0 && look.flat < 0.1 && look.texture > 0.5, "{look:?}");

@@ -62,10 +62,17 @@ mod tests {
     fn a_long_video_is_seen_all_over_and_a_short_one_whole() {
         let film = Plan::new(7_200_000_000, 3_000);
         assert_eq!((film.starts_us.len(), film.starts_us[23], film.length_us), (24, 6_900_000_000, 1_250_000));
-        assert_eq!(Plan::new(20_000_000, 9), Plan { starts_us: vec![0], length_us: i64::MAX, look_every_us: 833_333, looks: 24 });
+        assert_eq!(
+            Plan::new(20_000_000, 9),
+            Plan { starts_us: vec![0], length_us: i64::MAX, look_every_us: 833_333, looks: 24 }
+        );
         for keyframes in [0, 1] {
             let plan = Plan::new(7_200_000_000, keyframes);
-            assert_eq!((plan.starts_us, plan.length_us), (vec![0], WHOLE_US), "it can be entered at its beginning alone");
+            assert_eq!(
+                (plan.starts_us, plan.length_us),
+                (vec![0], WHOLE_US),
+                "it can be entered at its beginning alone"
+            );
         }
         assert_eq!(Plan::new(7_200_000_000, 3).length_us, WHOLE_US / 3);
     }

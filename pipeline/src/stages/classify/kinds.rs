@@ -128,7 +128,10 @@ pub fn kind(features: &[(&'static str, f64)]) -> Said<Kind> {
         kind.clues().iter().filter_map(|clue| value(clue.feature).map(|value| clue.says(value))).sum()
     };
     let scores = Kind::ALL.map(|kind| (kind, speaks(kind)));
-    let (what, best) = scores.into_iter().reduce(|one, other| if other.1 > one.1 { other } else { one }).unwrap_or((Kind::Camera, 0.0));
+    let (what, best) = scores
+        .into_iter()
+        .reduce(|one, other| if other.1 > one.1 { other } else { one })
+        .unwrap_or((Kind::Camera, 0.0));
     // As if each were the logarithm of a likelihood.
     let confidence = 1.0 / scores.iter().map(|(_, score)| (score - best).exp()).sum::<f64>();
     let mut reasons: Vec<(f64, &'static str, f64)> = what
@@ -165,12 +168,30 @@ mod tests {
     use super::*;
 
     const NAMES: [&str; 18] = [
-        "changed", "step", "still", "moving", "spread", "shots_per_minute", "borders", "dark", "lit", "saturation",
-        "palette", "flat", "texture", "edges", "crisp", "straight", "alive", "noise",
+        "changed",
+        "step",
+        "still",
+        "moving",
+        "spread",
+        "shots_per_minute",
+        "borders",
+        "dark",
+        "lit",
+        "saturation",
+        "palette",
+        "flat",
+        "texture",
+        "edges",
+        "crisp",
+        "straight",
+        "alive",
+        "noise",
     ];
 
     fn features(said: &[(&'static str, f64)]) -> Vec<(&'static str, f64)> {
-        NAMES.map(|name| (name, said.iter().find(|(other, _)| *other == name).map_or(0.0, |(_, value)| *value))).to_vec()
+        NAMES
+            .map(|name| (name, said.iter().find(|(other, _)| *other == name).map_or(0.0, |(_, value)| *value)))
+            .to_vec()
     }
 
     #[test]
@@ -187,12 +208,25 @@ mod tests {
     fn plain_cases_are_plain() {
         let black = features(&[("still", 1.0), ("dark", 1.0), ("flat", 1.0), ("palette", 1.0)]);
         let slides = features(&[
-            ("still", 0.98), ("flat", 0.85), ("straight", 0.5), ("palette", 8.0), ("crisp", 0.9), ("lit", 0.9),
-            ("texture", 0.02), ("shots_per_minute", 20.0),
+            ("still", 0.98),
+            ("flat", 0.85),
+            ("straight", 0.5),
+            ("palette", 8.0),
+            ("crisp", 0.9),
+            ("lit", 0.9),
+            ("texture", 0.02),
+            ("shots_per_minute", 20.0),
         ]);
         let phone = features(&[
-            ("noise", 1.2), ("alive", 1.0), ("flat", 0.02), ("texture", 0.6), ("palette", 300.0), ("lit", 0.9),
-            ("changed", 0.5), ("moving", 1.0), ("spread", 0.9),
+            ("noise", 1.2),
+            ("alive", 1.0),
+            ("flat", 0.02),
+            ("texture", 0.6),
+            ("palette", 300.0),
+            ("lit", 0.9),
+            ("changed", 0.5),
+            ("moving", 1.0),
+            ("spread", 0.9),
         ]);
         for (features, wanted) in [(black, Kind::Dark), (slides, Kind::Screen), (phone, Kind::Camera)] {
             let said = kind(&features);

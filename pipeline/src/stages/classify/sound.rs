@@ -146,7 +146,8 @@ fn tones(power: &[f32]) -> Vec<usize> {
 /// The power of each line of the spectrum of [`WINDOW`] samples under a window of Hann.
 fn power(samples: &[f32]) -> Vec<f32> {
     let turn = std::f32::consts::TAU / WINDOW as f32;
-    let windowed = samples.iter().enumerate().map(|(at, sample)| (sample * (0.5 - 0.5 * (turn * at as f32).cos()), 0.0));
+    let windowed =
+        samples.iter().enumerate().map(|(at, sample)| (sample * (0.5 - 0.5 * (turn * at as f32).cos()), 0.0));
     let mut spectrum: Vec<(f32, f32)> = windowed.collect();
     transform(&mut spectrum);
     spectrum[..WINDOW / 2].iter().map(|(real, imaginary)| real * real + imaginary * imaginary).collect()
@@ -218,7 +219,8 @@ mod tests {
 
     #[test]
     fn the_spectrum_of_a_tone_is_its_line() {
-        let tone: Vec<f32> = (0..WINDOW).map(|at| (std::f32::consts::TAU * 128.0 * at as f32 / WINDOW as f32).sin()).collect();
+        let tone: Vec<f32> =
+            (0..WINDOW).map(|at| (std::f32::consts::TAU * 128.0 * at as f32 / WINDOW as f32).sin()).collect();
         let power = power(&tone);
         let highest = power.iter().enumerate().max_by(|one, other| one.1.total_cmp(other.1)).unwrap().0;
         assert_eq!((highest, tones(&power)), (128, vec![128]));

@@ -114,8 +114,15 @@ async fn run(
     let source = doors.blobs.put(&manifest::source_key(job), vec![7; 5_000].into()).await.unwrap();
     let mut media = example::media();
     let base = Ratio { num: 1, den: 48_000 };
-    let audio =
-        AudioTrack { index: 1, codec: "aac".into(), channels: 2, sample_rate: 48_000, time_base: base, start: 0, end: 1 };
+    let audio = AudioTrack {
+        index: 1,
+        codec: "aac".into(),
+        channels: 2,
+        sample_rate: 48_000,
+        time_base: base,
+        start: 0,
+        end: 1,
+    };
     media.audio = has_sound.then_some(audio);
     let event =
         SourceProbed { job, source, media, keyframes: vec![0], rungs: Vec::new(), audio_kbps: 0, warnings: Vec::new() };
@@ -199,8 +206,7 @@ async fn a_video_without_pictures_says_so() {
     let job = JobId::from_parts(1, 1);
     let source = schemas::Claim { uri: "blob:x".to_owned(), size: 1, sha256: "0".repeat(64) };
     let (keyframes, rungs, warnings) = (Vec::new(), Vec::new(), Vec::new());
-    let event =
-        SourceProbed { job, source, media: example::media(), keyframes, rungs, audio_kbps: 0, warnings };
+    let event = SourceProbed { job, source, media: example::media(), keyframes, rungs, audio_kbps: 0, warnings };
     let told = Stage::without(&Classify::new(engine, seer(None)), &event, error.cause(), 5).unwrap();
     assert_eq!(told.reason.as_deref(), Some("no picture of the video can be decoded"));
     assert!(told.labels.is_empty() && told.classified_at == 5);

@@ -38,12 +38,7 @@ pub enum Seen {
 
 /// Shows `pictures`, which have the sizes of `shown`, to `viewer`. One that breaks down is worth one more attempt; then the labels
 /// that there are have to do.
-pub async fn see(
-    viewer: &dyn Viewer,
-    shown: &[Shown],
-    pictures: Vec<Bytes>,
-    attempt: u32,
-) -> Result<Seen, StageError> {
+pub async fn see(viewer: &dyn Viewer, shown: &[Shown], pictures: Vec<Bytes>, attempt: u32) -> Result<Seen, StageError> {
     let model = match viewer.model().await {
         Ok(model) => model,
         Err(absent) => return Ok(Seen::Nothing(absent.to_string())),
@@ -107,8 +102,12 @@ mod tests {
 
     #[test]
     fn what_is_in_many_pictures_counts_more_than_what_is_in_one() {
-        let views =
-            [view(&[("cat", 0.5), ("background", 0.4)]), view(&[("cat", 0.5)]), view(&[("dog", 0.8)]), view(&[("cup", 0.1)])];
+        let views = [
+            view(&[("cat", 0.5), ("background", 0.4)]),
+            view(&[("cat", 0.5)]),
+            view(&[("dog", 0.8)]),
+            view(&[("cup", 0.1)]),
+        ];
         let labels = sum_up(&views);
         let told: Vec<(&str, f64)> = labels.iter().map(|label| (label.name.as_str(), label.confidence)).collect();
         assert_eq!(told, [("cat", 0.25), ("dog", 0.2)]);
