@@ -10,6 +10,7 @@ use connectors::open::{self, LogAt, Wanted};
 use super::Finding;
 use crate::cli::roles::{Role, Stages};
 use crate::ml::listener::{Absent, Nobody};
+use crate::ml::viewer::Blind;
 use crate::stage::chain;
 
 /// Differences that are told in full.
@@ -25,8 +26,9 @@ pub(super) async fn on_the_brokers(wanted: &Wanted) -> Option<Finding> {
 
 /// Compares the topics of `log` with those of this program.
 pub(super) async fn compared(log: &dyn Log) -> Option<Finding> {
-    let nobody = Arc::new(Nobody(Absent("topics need no model".to_owned())));
-    let topics = Stages::of(&Role::Up, nobody).ok()?.topics();
+    let absent = Absent("topics need no model".to_owned());
+    let (nobody, blind) = (Arc::new(Nobody(absent.clone())), Arc::new(Blind(absent)));
+    let topics = Stages::of(&Role::Up, nobody, blind).ok()?.topics();
     Some(match log.differences(&topics).await {
         Ok(differences) => judged(topics.len(), &differences),
         Err(error) => {
