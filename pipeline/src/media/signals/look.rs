@@ -148,15 +148,18 @@ impl<'a> Inner<'a> {
             // A black picture has no borders.
             return whole;
         }
-        let bottom = height - (top..height).rev().take_while(is_black_row).count();
-        let is_black_column = |x: &usize| (top..bottom).all(|y| picture.y[y * width + x] < BORDER);
+        let below = (top..height).rev().take_while(is_black_row).count();
+        // Borders are as wide on either side; what is black on one side alone belongs to the picture.
+        let rows = top.min(below)..height - top.min(below);
+        let is_black_column = |x: &usize| rows.clone().all(|y| picture.y[y * width + x] < BORDER);
         let left = (0..width).take_while(is_black_column).count();
-        let right = width - (left..width).rev().take_while(is_black_column).count();
+        let beside = (left..width).rev().take_while(is_black_column).count();
+        let columns = left.min(beside)..width - left.min(beside);
         // What is left of black with a speck in it is no picture.
-        if (right - left) * (bottom - top) * 4 < width * height {
+        if columns.len() * rows.len() * 4 < width * height {
             return whole;
         }
-        Self { picture, columns: left..right, rows: top..bottom }
+        Self { picture, columns, rows }
     }
 
     fn width(&self) -> usize {
@@ -392,6 +395,8 @@ mod tests {
         let wide = drawn(320, 180, |_, y| if (30..150).contains(&y) { 128 } else { 16 });
         let look = Look::of(&wide, None);
         assert!((look.borders - 1.0 / 3.0).abs() < 1e-9 && look.dark == 0.0 && look.lit == 1.0, "{look:?}");
+        let terminal = drawn(320, 180, |x, y| if x < 150 && y < 100 && x / 5 % 2 == 0 { 200 } else { 16 });
+        assert!(Look::of(&terminal, None).borders < 0.01, "what is black on one side alone is no border");
         let black = Look::of(&drawn(320, 180, |_, _| 16), None);
         assert_eq!((black.borders, black.dark, black.lit), (0.0, 1.0, 0.0));
     }

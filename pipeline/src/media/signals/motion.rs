@@ -6,7 +6,7 @@ use crate::media::illustrate::planes::Planes;
 use crate::media::illustrate::prints::Print;
 use crate::media::illustrate::shots::Shots;
 
-/// A pixel that differs by more has changed, luma.
+/// A pixel that differs by more has changed, luma or chroma.
 const CHANGED: u8 = 8;
 
 /// A picture in which no pixel differs by more is the same one again: what an encoder leaves of nothing.
@@ -23,7 +23,7 @@ const SQUARE: usize = 8;
 pub struct Motion {
     /// Share of the pixels that change.
     pub changed: f64,
-    /// How much all pixels change, levels of luma.
+    /// How much all pixels change, levels of luma or chroma.
     pub step: f64,
     /// Share of the pairs that are the same picture twice.
     pub still: f64,
@@ -109,7 +109,12 @@ impl Watch {
         let lines = before.y.chunks_exact(width).zip(after.y.chunks_exact(width));
         for (y, (old, new)) in lines.enumerate() {
             for (x, (old, new)) in old.iter().zip(new).enumerate() {
-                let by = old.abs_diff(*new);
+                let chroma = (y / 2 * (width / 2) + x / 2).min(before.cb.len().saturating_sub(1));
+                let of = |old: &[u8], new: &[u8]| {
+                    old.get(chroma).zip(new.get(chroma)).map_or(0, |(old, new)| old.abs_diff(*new))
+                };
+                // Colours may change where light does not.
+                let by = old.abs_diff(*new).max(of(&before.cb, &after.cb)).max(of(&before.cr, &after.cr));
                 sum += u64::from(by);
                 most = most.max(by);
                 if by > CHANGED {

@@ -67,42 +67,42 @@ impl Clue {
     }
 }
 
-const SCREEN: [Clue; 7] = [
-    clue("flat", 0.35, 0.75, 2.0),
-    clue("straight", 0.05, 0.35, 2.0),
-    clue("palette", 90.0, 15.0, 1.5),
-    clue("crisp", 0.30, 0.70, 1.0),
-    clue("texture", 0.30, 0.05, 1.0),
-    clue("alive", 0.40, 0.05, 1.0),
-    clue("still", 0.05, 0.60, 1.0),
+const SCREEN: [Clue; 8] = [
+    clue("edges", 0.006, 0.025, 2.0),
+    clue("palette", 60.0, 12.0, 2.0),
+    clue("texture", 0.35, 0.08, 1.5),
+    clue("flat", 0.3, 0.7, 1.5),
+    clue("still", 0.0, 0.4, 1.0),
+    clue("changed", 0.3, 0.1, 2.0),
+    clue("saturation", 0.35, 0.15, 1.0),
+    clue("straight", 0.05, 0.2, 0.5),
 ];
 
 const ANIMATION: [Clue; 7] = [
-    clue("noise", 0.30, 0.05, 2.5),
-    clue("still", 0.95, 0.60, 2.0),
-    clue("spread", 0.03, 0.20, 1.5),
-    clue("straight", 0.50, 0.10, 1.0),
-    clue("texture", 0.50, 0.15, 1.0),
-    clue("saturation", 0.05, 0.25, 1.0),
-    clue("lit", 0.02, 0.10, 1.0),
+    clue("still", 0.95, 0.5, 2.0),
+    clue("edges", 0.03, 0.008, 1.5),
+    clue("texture", 0.55, 0.3, 1.5),
+    clue("saturation", 0.05, 0.4, 2.0),
+    clue("changed", 0.05, 0.4, 1.5),
+    clue("spread", 0.03, 0.2, 1.0),
+    clue("noise", 0.4, 0.1, 1.0),
 ];
 
 const CAMERA: [Clue; 6] = [
-    clue("noise", 0.10, 0.40, 3.0),
-    clue("alive", 0.40, 0.90, 2.0),
-    clue("flat", 0.50, 0.10, 1.5),
-    clue("texture", 0.10, 0.40, 1.5),
-    clue("palette", 20.0, 120.0, 1.0),
-    clue("still", 0.30, 0.00, 1.0),
+    clue("texture", 0.25, 0.55, 3.0),
+    clue("palette", 15.0, 100.0, 3.0),
+    clue("noise", 0.05, 0.4, 2.0),
+    clue("alive", 0.2, 0.7, 1.5),
+    clue("flat", 0.5, 0.1, 1.0),
+    clue("still", 0.6, 0.1, 2.0),
 ];
 
-const STILL: [Clue; 6] = [
-    clue("still", 0.90, 0.999, 4.0),
-    clue("shots_per_minute", 3.0, 0.0, 2.0),
-    clue("texture", 0.05, 0.25, 1.5),
-    clue("palette", 20.0, 100.0, 1.0),
-    clue("flat", 0.80, 0.40, 1.0),
-    clue("lit", 0.02, 0.10, 1.0),
+const STILL: [Clue; 5] = [
+    clue("still", 0.75, 0.95, 4.0),
+    clue("texture", 0.05, 0.25, 2.0),
+    clue("palette", 15.0, 60.0, 2.0),
+    clue("shots_per_minute", 3.0, 0.0, 1.5),
+    clue("lit", 0.02, 0.1, 1.0),
 ];
 
 const DARK: [Clue; 2] = [clue("lit", 0.06, 0.005, 8.0), clue("dark", 0.85, 0.99, 3.0)];
