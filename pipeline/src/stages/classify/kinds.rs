@@ -68,14 +68,14 @@ impl Clue {
 }
 
 const SCREEN: [Clue; 9] = [
-    clue("edges", 0.006, 0.025, 2.0),
+    clue("edges", 0.006, 0.025, 3.0),
     clue("palette", 60.0, 12.0, 2.0),
     clue("texture", 0.35, 0.08, 1.5),
     clue("flat", 0.3, 0.7, 1.5),
     clue("still", 0.0, 0.4, 1.5),
     clue("spread", 0.45, 0.25, 1.0),
     clue("changed", 0.3, 0.1, 2.0),
-    clue("saturation", 0.35, 0.15, 1.0),
+    clue("saturation", 0.35, 0.15, 1.5),
     clue("straight", 0.05, 0.2, 0.5),
 ];
 
