@@ -75,7 +75,7 @@ fn confusion(clips: &[Clip]) -> (String, f64) {
 
 #[test]
 fn kinds_are_told_right_on_clips_that_nothing_was_tuned_on() {
-    let clips = clips::judged();
+    let clips = clips::judged::all();
     let (table, right) = confusion(&clips);
     println!("{table}{:.0} % of {} clips are right", 100.0 * right, clips.len());
     assert!(right >= RIGHT, "{:.0} % are right\n{table}", 100.0 * right);
@@ -85,7 +85,7 @@ fn kinds_are_told_right_on_clips_that_nothing_was_tuned_on() {
 
 #[test]
 fn kinds_are_told_right_on_the_clips_that_they_were_tuned_on() {
-    let clips = clips::tuning();
+    let clips = clips::tuning::all();
     let (table, right) = confusion(&clips);
     println!("{table}{:.0} % of {} clips are right", 100.0 * right, clips.len());
     assert!(right >= 0.9, "{:.0} % are right\n{table}", 100.0 * right);
