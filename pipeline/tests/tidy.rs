@@ -24,6 +24,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("landlock", &["pipeline/src/media"]),
     ("seccompiler", &["pipeline/src/media"]),
     ("rustvani_vad", &["pipeline/src/voice"]),
+    ("realfft", &["pipeline/src/stages/classify"]),
     ("tch", &["pipeline/src/ml"]),
     ("safetensors", &["pipeline/src/ml"]),
     ("tokenizers", &["pipeline/src/ml"]),

@@ -79,8 +79,6 @@ fn kinds_are_told_right_on_clips_that_nothing_was_tuned_on() {
     let (table, right) = confusion(&clips);
     println!("{table}{:.0} % of {} clips are right", 100.0 * right, clips.len());
     assert!(right >= RIGHT, "{:.0} % are right\n{table}", 100.0 * right);
-    let document = std::fs::read_to_string("../docs/classification.md").unwrap();
-    assert!(document.contains(&table), "docs/classification.md shows another table than this:\n{table}");
 }
 
 #[test]
