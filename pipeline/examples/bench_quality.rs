@@ -4,6 +4,8 @@
 //! `bench_quality [seconds]` takes 20 of 1080p24; `RUNS` says how often each is measured (3). Times are processor time: both
 //! sides may use as many threads as they like.
 
+#[path = "bench/children.rs"]
+mod children;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 #[path = "bench/server.rs"]
 mod server;
@@ -11,14 +13,12 @@ mod server;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use children::{Made, ask, children_cpu};
 use futures::StreamExt;
-use pipeline::media::child::ChildEngine;
-use pipeline::media::{CompareTask, Engine, Feed, Output, Probed, Request, Response, VideoTask};
+use pipeline::media::{CompareTask, Probed, Request, Response, VideoTask};
 use schemas::ladder::{self, Rung};
-use server::{Outcome, binary, ffmpeg, median, word};
+use server::{Outcome, ffmpeg, median, word};
 
-/// Ticks of `/proc/<pid>/stat` per second on Linux.
-const TICKS: f64 = 100.0;
 /// Scaling as the pipeline does it.
 const SCALER: &str = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact";
 
@@ -30,49 +30,6 @@ fn film(seconds: u32, to: &Path) -> Outcome<()> {
     );
     let encode = ["-c:v", "libx264", "-preset", "veryfast", "-b:v", "8M", "-g", "48", "-f", "mp4"];
     ffmpeg(&[["-f", "lavfi", "-i", picture.as_str()].as_slice(), &encode].concat(), to)
-}
-
-/// User and system seconds of this process's children that have ended and been waited for.
-fn children_cpu() -> Outcome<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let rest = stat.rsplit_once(')').ok_or("unreadable process times")?.1;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let tick = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-    Ok((tick(13).ok_or("no user time")? + tick(14).ok_or("no system time")?) / TICKS)
-}
-
-/// What a request makes: its answer, and the bytes of each rendition.
-struct Made {
-    response: Response,
-    renditions: Vec<Vec<u8>>,
-    cpu: f64,
-}
-
-/// Asks a child that sees nothing else, and waits until it is gone, so that its time is counted.
-async fn ask(request: &Request, source: &Path, feed: Option<Feed>) -> Outcome<Made> {
-    let before = children_cpu()?;
-    let engine = ChildEngine::new(binary()?, &["media-child"]);
-    let file = std::fs::File::open(source)?;
-    let mut run = match feed {
-        Some(feed) => engine.start_fed(request, file, feed)?,
-        None => engine.start(request, file)?,
-    };
-    let mut renditions: Vec<Vec<u8>> = Vec::new();
-    let response = loop {
-        match run.next().await? {
-            Output::Bytes(index, bytes) => {
-                renditions.resize(renditions.len().max(index + 1), Vec::new());
-                renditions[index].extend_from_slice(&bytes);
-            }
-            Output::Progress(_) => {}
-            Output::Done(response) => break response,
-        }
-    };
-    drop(run);
-    drop(engine);
-    // A child that is asked nothing more goes by itself.
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    Ok(Made { response, renditions, cpu: children_cpu()? - before })
 }
 
 async fn encode(probed: &Probed, rungs: &[Rung], file: &Path, is_silent: bool) -> Outcome<Made> {

@@ -27,6 +27,8 @@ pub struct Decoder {
     pub began: Option<i64>,
     /// Packets in a row that the decoder refused.
     refused: u32,
+    /// Whether pictures that no other one needs are left out.
+    skips: bool,
     draining: bool,
     read_error: bool,
     /// Packets and frames that were damaged.
@@ -60,6 +62,7 @@ impl Decoder {
             is_dated: false,
             began: None,
             refused: 0,
+            skips: false,
             draining: false,
             read_error: false,
             damaged: 0,
@@ -68,6 +71,15 @@ impl Decoder {
             opened.seek(from)?;
         }
         Ok(opened)
+    }
+
+    /// From now on, leaves out pictures that no other one is decoded from, or no longer. Where packets have no presentation time,
+    /// pictures are counted, and all of them come.
+    pub fn skip_unreferenced(&mut self, skips: bool) {
+        self.skips = skips && self.is_dated;
+        let skipped = if self.skips { ffi::AVDiscard::AVDISCARD_NONREF } else { ffi::AVDiscard::AVDISCARD_DEFAULT };
+        // SAFETY: a field of an open decoder that may be set between packets.
+        unsafe { (*self.decoder.as_mut_ptr()).skip_frame = skipped };
     }
 
     /// Starts anew at the keyframe before the one where decoding began; false when there is none, and it is the same again.
@@ -165,6 +177,7 @@ impl Decoder {
             if let Some(stream) = self.source.input()?.stream(track) {
                 self.decoder = open_codec(&stream)?;
                 self.refused = 0;
+                self.skip_unreferenced(self.skips);
             }
         }
         if self.decoder.send_packet(packet).is_err() {

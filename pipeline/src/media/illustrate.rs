@@ -1,6 +1,6 @@
 //! Pictures that stand for a video: posters, a thumbnail for each shot, and a storyboard, out of one decode.
 //!
-//! One thread decodes every frame once and scales each to a tiny copy. Everything is found on the tiny copies; a few frames a
+//! One thread decodes the video once, all but pictures that no other one needs, and scales each frame to a tiny copy. Everything is found on the tiny copies; a few frames a
 //! second are looked at in the size of a poster. What is kept is bounded whatever the video is: a few seconds of candidates,
 //! the best dozen of them, and the tiny pictures of [`thumbnails::MOST`] shots.
 //!
@@ -37,7 +37,7 @@ use planes::Planes;
 use prints::Print;
 use shots::Shots;
 use storyboard::Board;
-use walk::Walk;
+use walk::{Pace, Walk};
 
 /// Name of everything that decides which pictures come out of a source: changes whenever the same source would give others.
 pub const RECIPE: &str = "pictures-v1";
@@ -134,19 +134,24 @@ pub fn illustrate(source: Source, task: &Task, sink: &mut dyn Sink) -> Result<Il
     let budget = Budget::new(task.budget_bytes);
     let tiny = planes::fitting(&task.media.video, planes::TINY_BOX);
     let large = planes::fitting(&task.media.video, budget.poster_box());
-    let mut walk = Walk::open(source, &task.media, tiny)?;
+    let mut walk = Walk::open(source, &task.media, tiny, Pace::Brisk)?;
     let mut finder = Finder::new(task, &budget, tiny);
+    let passed = |at_us: i64| {
+        let share = at_us as f64 / task.media.duration_us.max(1) as f64;
+        (task.media.video.frames as f64 * share.clamp(0.0, 1.0)) as u64
+    };
     while let Some(seen) = walk.step()? {
+        let at_us = seen.at_us;
         if finder.wants(&seen.print, seen.at_us) {
             let picture = walk.enlarged(large)?;
             finder.look(picture, &seen.tiny, seen.at_us, seen.is_damaged);
         }
         finder.pass(seen.tiny, seen.print, seen.at_us);
         if walk.frames.is_multiple_of(REPORT_EVERY) {
-            sink.progress(walk.frames)?;
+            sink.progress(passed(at_us))?;
         }
     }
-    sink.progress(walk.frames)?;
+    sink.progress(task.media.video.frames)?;
     let made = finder.finish(task.media.duration_us);
     hand_over(&budget, made, walk.frames, walk.damaged(), sink)
 }

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::illustrate::planes::{self, Planes};
-use super::illustrate::walk::{Seen, Walk};
+use super::illustrate::walk::{Pace, Seen, Walk};
 use super::source::Source;
 use super::{Error, Sink};
 use schemas::source::Media;
@@ -87,7 +87,7 @@ impl Measured {
 pub fn measure(source: Source, task: &Task, sink: &mut dyn Sink) -> Result<Measured, Error> {
     let plan = Plan::new(task.media.duration_us, task.keyframes);
     let tiny = planes::fitting(&task.media.video, planes::TINY_BOX);
-    let mut walk = Walk::open(source, &task.media, tiny)?;
+    let mut walk = Walk::open(source, &task.media, tiny, Pace::Every)?;
     let mut meter = Meter::new(task, &plan);
     let mut reached_us = i64::MIN;
     for (number, start_us) in plan.starts_us.iter().enumerate() {

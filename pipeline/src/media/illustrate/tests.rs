@@ -49,8 +49,10 @@ fn drawn(graph: &str, name: &str, options: &str) -> Clip {
     Clip { _folder: folder, path }
 }
 
+const PLAIN: &str = "-c:v libx264 -preset ultrafast -crf 20 -pix_fmt yuv420p";
+
 fn clip(graph: &str) -> Clip {
-    drawn(graph, "clip.mp4", "-c:v libx264 -preset ultrafast -crf 20 -pix_fmt yuv420p")
+    drawn(graph, "clip.mp4", PLAIN)
 }
 
 fn pictures(clip: &Clip, budget_bytes: u64) -> Made {
@@ -106,27 +108,48 @@ fn row(lengths: &[f64], last: &str) -> String {
     format!("{};{names}concat=n={}:v=1:a=0{last}", all.join(";"), lengths.len())
 }
 
+/// Finds the cuts of a video with shots of 0.4 to 2.2 s, encoded so.
+fn find_cuts(noise: &str, options: &str) -> Made {
+    let lengths = [1.2, 2.0, 0.6, 1.0, 1.48, 0.4, 2.2, 0.88];
+    let made = pictures(&drawn(&row(&lengths, noise), "cuts.mp4", options), PLENTY);
+    let truth = lengths.iter().scan(0.0, |at, length| {
+        *at += length;
+        Some((*at * 1e6_f64).round() as i64)
+    });
+    let truth: Vec<i64> = truth.take(lengths.len() - 1).collect();
+    let found: Vec<i64> = made.answer.transitions.iter().map(|found| found.start_us).collect();
+    assert_eq!(found.len(), truth.len(), "{noise} {options}: {found:?} instead of {truth:?}");
+    assert!(
+        found.iter().zip(&truth).all(|(a, b)| (a - b).abs() <= 80_000),
+        "{noise} {options}: {found:?} instead of {truth:?}"
+    );
+    assert_eq!(made.answer.shots as usize, lengths.len());
+    assert_eq!(made.answer.thumbnails.len(), lengths.len(), "one for each shot");
+    for (thumb, start) in made.answer.thumbnails.iter().zip([0].into_iter().chain(truth)) {
+        assert!((thumb.start_us - start).abs() <= 80_000 && thumb.still.at_us >= thumb.start_us, "{thumb:?}");
+        assert!(thumb.still.at_us < thumb.end_us, "{thumb:?}");
+    }
+    made
+}
+
+const GRAINY: &str = ",noise=alls=24:allf=t";
+
 #[test]
 fn hard_cuts_are_found_within_two_frames() {
-    let lengths = [1.2, 2.0, 0.6, 1.0, 1.48, 0.4, 2.2, 0.88];
-    for noise in ["", ",noise=alls=24:allf=t"] {
-        let made = pictures(&clip(&row(&lengths, noise)), PLENTY);
-        let truth = lengths.iter().scan(0.0, |at, length| {
-            *at += length;
-            Some((*at * 1e6_f64).round() as i64)
-        });
-        let truth: Vec<i64> = truth.take(lengths.len() - 1).collect();
-        let found: Vec<i64> = made.answer.transitions.iter().map(|found| found.start_us).collect();
-        assert_eq!(found.len(), truth.len(), "{noise}: {found:?} instead of {truth:?}");
-        assert!(
-            found.iter().zip(&truth).all(|(a, b)| (a - b).abs() <= 80_000),
-            "{noise}: {found:?} instead of {truth:?}"
-        );
-        assert_eq!(made.answer.shots as usize, lengths.len());
-        assert_eq!(made.answer.thumbnails.len(), lengths.len(), "one for each shot");
-        for (thumb, start) in made.answer.thumbnails.iter().zip([0].into_iter().chain(truth)) {
-            assert!((thumb.start_us - start).abs() <= 80_000 && thumb.still.at_us >= thumb.start_us, "{thumb:?}");
-            assert!(thumb.still.at_us < thumb.end_us, "{thumb:?}");
+    for noise in ["", GRAINY] {
+        assert_eq!(find_cuts(noise, PLAIN).answer.frames, 244);
+    }
+}
+
+#[test]
+fn hard_cuts_are_found_where_pictures_are_left_out() {
+    // Nothing tells the encoder where a shot begins, so that any picture may be the first one.
+    for (pictures, fewest, most) in [("-bf 3", 110, 200), ("-bf 1", 120, 200), ("-bf 8", 110, 244)] {
+        for noise in ["", GRAINY] {
+            let options =
+                format!("-c:v libx264 -preset fast {pictures} -sc_threshold 0 -g 250 -crf 23 -pix_fmt yuv420p");
+            let frames = find_cuts(noise, &options).answer.frames;
+            assert!((fewest..=most).contains(&frames), "{pictures}{noise}: {frames} frames");
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Every frame of a video once, in order, as a tiny upright copy; on demand the same frame larger.
+//! Frames of a video once, in order, as tiny upright copies; on demand the same frame larger.
+//!
+//! Pictures that no other one is decoded from can be left out, which saves a third of the work, as long as they stand alone.
 #![allow(unsafe_code)]
 
 use ffmpeg_next as ff;
@@ -26,6 +28,18 @@ pub struct Seen {
     pub is_damaged: bool,
 }
 
+/// Longest step from one picture to the next while some are left out, frames: a cut is found within as many.
+const LONGEST_STEP: i64 = 2;
+
+/// Which frames a walk shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Every one.
+    Every,
+    /// One in two at least; where the decoder can do without the others, they are left out.
+    Brisk,
+}
+
 /// The frames of a video.
 pub struct Walk {
     decoder: Decoder,
@@ -35,6 +49,7 @@ pub struct Walk {
     tiny: Scaler,
     large: Option<Scaler>,
     previous: Option<i64>,
+    pace: Pace,
     /// Whether frames are made of fields: as the container says, or from the first one on that says so itself.
     is_interlaced: bool,
     /// Frames so far.
@@ -43,7 +58,7 @@ pub struct Walk {
 
 impl Walk {
     /// Begins with the first frame of `source`; tiny copies have the size `tiny`.
-    pub fn open(source: Source, media: &Media, tiny: (u32, u32)) -> Result<Self, Error> {
+    pub fn open(source: Source, media: &Media, tiny: (u32, u32), pace: Pace) -> Result<Self, Error> {
         Ok(Self {
             decoder: Decoder::open(source, media.video.index, None)?,
             track: media.video.clone(),
@@ -52,6 +67,7 @@ impl Walk {
             tiny: Scaler::new(Look::Tiny, tiny),
             large: None,
             previous: None,
+            pace,
             is_interlaced: media.video.interlaced,
             frames: 0,
         })
@@ -71,7 +87,9 @@ impl Walk {
         }
         self.frames += 1;
         self.is_interlaced |= self.frame.is_interlaced();
+        let before = self.previous;
         let pts = self.presentation_time();
+        self.keep_pace(before, pts);
         let at_us = rescale(pts, self.track.time_base, 1_000_000).saturating_sub(self.origin_us).max(0);
         // So much smaller, fields are one picture anyway.
         let tiny = self.tiny.scale(&self.track, &self.frame, false)?;
@@ -101,6 +119,23 @@ impl Walk {
     /// Damaged packets so far.
     pub fn damaged(&self) -> u64 {
         self.decoder.damaged
+    }
+
+    /// Leaves out what can be left out, until too many pictures in a row were.
+    fn keep_pace(&mut self, before: Option<i64>, pts: i64) {
+        if self.pace == Pace::Every {
+            return;
+        }
+        // Half a frame more, since times are rounded.
+        let longest = frame_ticks(&self.track).saturating_mul(2 * LONGEST_STEP + 1) / 2;
+        match before {
+            None => self.decoder.skip_unreferenced(true),
+            Some(before) if pts.saturating_sub(before) > longest => {
+                self.pace = Pace::Every;
+                self.decoder.skip_unreferenced(false);
+            }
+            Some(_) => {}
+        }
     }
 
     /// The frame's time, mended where the container gives none or goes back: one frame after the last.
