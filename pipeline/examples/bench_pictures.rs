@@ -4,6 +4,7 @@
 //! `bench_pictures [seconds...]` takes 30 and 120 when nothing is said; `RUNS` says how often each is measured (3). The pictures
 //! are asked for once more after the journey, so that nothing else is measured with them.
 
+#[allow(dead_code, reason = "other benchmarks use the rest")]
 #[path = "bench/children.rs"]
 mod children;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
@@ -71,7 +72,7 @@ async fn measure(server: &Server, seconds: u32, runs: usize) -> Outcome<()> {
             return Err("the film was not probed".into());
         };
         let task = Task { media: probed.media, budget_bytes: bytes / 50 };
-        let pictures = ask(&Request::Illustrate(task), &file, None).await?.cpu;
+        let pictures = ask(&Request::Pictures(task), &file, None).await?.cpu;
         println!(
             "  run {run}: {encode:.1} s cpu to ready in {:.1} s, pictures {pictures:.2} s cpu; ratio {:.3}; \
              {} shots, {:.2} % of the upload's bytes",

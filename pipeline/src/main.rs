@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::cli::captioner::Captioner;
-use pipeline::cli::spectator::Spectator;
 use pipeline::cli::failure::Failure;
 use pipeline::cli::roles::{self, Addresses, Role, Roles, Stages};
+use pipeline::cli::spectator::Spectator;
 use pipeline::cli::stop::{self, Stop};
 use pipeline::cli::{self, Cli, Command, SettingFlags, journal};
 use pipeline::config::Config;

@@ -34,8 +34,13 @@ pub fn sit(folder: &Path, readings: &[Reading]) -> Result<Marks, pipeline::ml::E
         marks.errors += distance(&said, &written);
         marks.words += said.len();
         let end_s = 0.5 + reading.samples.len() as f64 / RATE as f64;
-        if let (Some(first), Some(last)) = (heard.segments.first(), heard.segments.last()) {
-            marks.missed_s.extend([(first.start_s - 0.5).abs(), (last.end_s - end_s).abs()]);
+        // A window's only segment begins with the window, whatever its first token says, so that is what counts here.
+        let zero = model.vocabulary.special.zero;
+        let tokens = heard.segments.iter().flat_map(|segment| &segment.tokens);
+        let times: Vec<f64> =
+            tokens.filter(|token| **token >= zero).map(|token| 0.02 * f64::from(token - zero)).collect();
+        if let [first, .., last] = times.as_slice() {
+            marks.missed_s.extend([(first - 0.5).abs(), (last - end_s).abs()]);
         }
     }
     marks.missed_s.sort_by(f64::total_cmp);

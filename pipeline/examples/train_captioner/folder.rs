@@ -51,6 +51,7 @@ pub fn write(folder: &Path, texts: impl Iterator<Item = String> + Send) -> Resul
     let times = (0..=POSITIONS).map(|step| AddedToken::from(format!("<|{:.2}|>", step as f64 * 0.02), false));
     tokenizer.add_tokens(&times.collect::<Vec<_>>());
     let size = tokenizer.get_vocab_size(true);
+    let [end, start] = ["<|endoftext|>", "<|startoftranscript|>"].map(|name| tokenizer.token_to_id(name));
     tokenizer.save(folder.join("tokenizer.json"), false)?;
     let config = json!({
         "architectures": ["WhisperForConditionalGeneration"], "model_type": "whisper", "torch_dtype": "float16",
@@ -58,6 +59,7 @@ pub fn write(folder: &Path, texts: impl Iterator<Item = String> + Send) -> Resul
         "d_model": WIDTH, "encoder_layers": 3, "encoder_attention_heads": 4, "encoder_ffn_dim": 3 * WIDTH,
         "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 3 * WIDTH,
         "activation_function": "gelu", "scale_embedding": false,
+        "pad_token_id": end, "bos_token_id": end, "eos_token_id": end, "decoder_start_token_id": start,
     });
     std::fs::write(folder.join("config.json"), format!("{config:#}\n"))?;
     let generation = json!({"is_multilingual": false, "suppress_tokens": []});

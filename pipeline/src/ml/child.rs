@@ -34,6 +34,9 @@ pub fn program() -> Option<PathBuf> {
     beside.is_file().then_some(beside)
 }
 
+/// Lets the allocator of a process that computes ask for large pages: weights are read from end to end for each token.
+pub const LARGE_PAGES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+
 /// What models compute on, such as `libtorch 2.13.0, processor, 2 threads`, in the words of `program`.
 pub fn about(program: &Path) -> Result<String, Error> {
     let said =
@@ -143,6 +146,7 @@ impl<Q: Question> Asker<Q> {
             let child = Command::new(program)
                 .args(["serve", Q::NETWORK])
                 .arg(folder)
+                .env(LARGE_PAGES.0, LARGE_PAGES.1)
                 .stdin(Stdio::from(OwnedFd::from(theirs)))
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())

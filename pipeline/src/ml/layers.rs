@@ -30,8 +30,27 @@ impl Linear {
 
     /// `[.., inputs]` to `[.., outputs]`.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor, Error> {
-        Ok(x.f_linear(&self.weight, self.bias.as_ref())?)
+        linear(x, &self.weight, self.bias.as_ref())
     }
+}
+
+/// `x W^T + b` for `x` of shape `[.., inputs]`, `weight` `[outputs, inputs]` and `bias` `[outputs]`.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, Error> {
+    let (outputs, inputs) = weight.size2()?;
+    if x.numel() as i64 != inputs {
+        return Ok(x.f_linear(weight, bias)?);
+    }
+    // A single row, as when one token is read: matrix times vector streams the weights once and lays nothing out anew.
+    let row = x.f_view([inputs])?;
+    let made = match bias {
+        Some(bias) => bias.f_addmv(weight, &row)?,
+        None => weight.f_mv(&row)?,
+    };
+    let mut shape = x.size();
+    if let Some(last) = shape.last_mut() {
+        *last = outputs;
+    }
+    Ok(made.f_view(shape.as_slice())?)
 }
 
 /// Layer normalisation (Ba et al. 2016) over the last dimension.

@@ -47,6 +47,15 @@ impl Reading {
         Self::on(device, if device.is_cuda() { Kind::Half } else { Kind::Float })
     }
 
+    /// The same, but in bfloat16 on a processor that multiplies it: half the memory to read for each token, and several times the
+    /// speed for a window. For networks that bear eight bits of precision.
+    pub fn fastest() -> Self {
+        match Self::best() {
+            Self { device: Device::Cpu, .. } if multiplies_bfloat16() => Self::on(Device::Cpu, Kind::BFloat16),
+            best => best,
+        }
+    }
+
     /// As `kind` on `device`.
     pub fn on(device: Device, kind: Kind) -> Self {
         Self { device, kind, is_glance: false }
@@ -56,6 +65,13 @@ impl Reading {
     pub fn glance() -> Self {
         Self { is_glance: true, ..Self::on(Device::Cpu, Kind::Float) }
     }
+}
+
+/// Whether the processor has instructions for bfloat16, as Linux tells of x86.
+fn multiplies_bfloat16() -> bool {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = told.lines().find_map(|line| line.strip_prefix("flags")).unwrap_or_default();
+    flags.split_whitespace().any(|flag| matches!(flag, "amx_bf16" | "avx512_bf16"))
 }
 
 /// A safetensors file.

@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn cuts_are_counted_by_time_and_not_across_gaps() {
-        let scene = |at: usize| plain(if at / 25 % 2 == 0 { 40 } else { 200 });
+        let scene = |at: usize| plain(if (at / 25).is_multiple_of(2) { 40 } else { 200 });
         let motion = watched((0..100).map(scene));
         let minute = 99.0 * 0.04 / 60.0;
         assert!((motion.shots_per_minute - 3.0 / minute).abs() < 1e-6, "{motion:?}");

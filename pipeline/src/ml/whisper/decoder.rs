@@ -12,7 +12,7 @@ use super::decode::search::Next;
 use super::decode::{Logits, Scorer};
 use super::encoder::Watch;
 use crate::ml::Error;
-use crate::ml::layers::{FeedForward, Norm};
+use crate::ml::layers::{FeedForward, Norm, linear};
 use crate::ml::weights::Parameters;
 
 /// Writes.
@@ -94,7 +94,7 @@ impl Decoder {
 
     /// `[.., d]` to `[.., v]`.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor, Error> {
-        Ok(x.f_linear(&self.tokens, None::<&Tensor>)?.f_to_kind(Kind::Float)?)
+        Ok(linear(x, &self.tokens, None)?.f_to_kind(Kind::Float)?)
     }
 }
 

@@ -35,9 +35,9 @@ pub struct Whisper {
 const FRAMES_A_POSITION: i64 = 2;
 
 impl Whisper {
-    /// Loads the model in `folder`: on a graphics card in half precision when there is one, else on the processor.
+    /// Loads the model in `folder`, on the graphics card when there is one, in the precision in which it is fastest.
     pub fn load(folder: &Path) -> Result<Self, Error> {
-        Self::read(folder, Reading::best())
+        Self::read(folder, Reading::fastest())
     }
 
     /// Whether everything in `folder` is there and fits together, without reading the weights.
@@ -62,6 +62,15 @@ impl Whisper {
         let Reading { device, kind, .. } = reading;
         let mel = Mel::new(config.num_mel_bins, device)?;
         Ok(Self { config, vocabulary, mel, encoder, decoder, device, kind })
+    }
+
+    /// What its parameters are: `float32`, `float16` or `bfloat16`.
+    pub fn precision(&self) -> &'static str {
+        match self.kind {
+            Kind::Half => "float16",
+            Kind::BFloat16 => "bfloat16",
+            _ => "float32",
+        }
     }
 
     /// Frames of a whole window: 3000.
