@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use pipeline::ml::child::LARGE_PAGES;
+use pipeline::ml::child::ALLOCATOR;
 use pipeline::ml::whisper::Whisper;
 use pipeline::ml::whisper::options::Options;
 use serde::{Deserialize, Serialize};
@@ -72,12 +72,15 @@ fn peak_mb() -> Outcome<f64> {
     Ok(line.trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
 }
 
+fn samples(audio: &Path) -> Outcome<Vec<f32>> {
+    let bytes = std::fs::read(audio)?;
+    Ok(bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect())
+}
+
 /// Runs the network as the pipeline does, in a process that does nothing else.
 fn ours(folder: &Path, audio: &Path, kind: &str) -> Outcome<Ours> {
     tch::set_num_threads(i32::try_from(THREADS)?);
-    let bytes = std::fs::read(audio)?;
-    let samples: Vec<f32> =
-        bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect();
+    let samples = samples(audio)?;
     let spans: Vec<&[f32]> = samples.chunks_exact(WINDOW).collect();
     let model = match kind {
         "float32" => Whisper::load_on(folder, Device::Cpu, Kind::Float)?,
@@ -146,7 +149,7 @@ fn compare(minutes: usize) -> Outcome<()> {
         let [ours, single] = ["best", "float32"].map(|precision| -> Outcome<Ours> {
             let arguments = ["ours".as_ref(), folder.as_os_str(), audio.as_os_str(), precision.as_ref()];
             let mut command = Command::new(std::env::current_exe()?);
-            let told = told(command.args(arguments).env(LARGE_PAGES.0, LARGE_PAGES.1))?;
+            let told = told(command.args(arguments).env(ALLOCATOR.0, ALLOCATOR.1))?;
             let ours: Ours = serde_json::from_str(&told)?;
             show(&ours.alone);
             Ok(ours)

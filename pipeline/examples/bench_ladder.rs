@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use server::{Outcome, Server, ffmpeg, job, median, upload, whole_cpu_seconds, word};
+use server::{Outcome, Server, complete_job, ffmpeg, job, median, upload, whole_cpu_seconds, word};
 
 /// Ticks of `/proc/<pid>/stat` per second on Linux.
 const TICKS: f64 = 100.0;
@@ -65,14 +65,8 @@ async fn ours(server: &Server, file: &Path) -> Outcome<(Cost, Value)> {
     };
     let cost = Cost { wall: began.elapsed().as_secs_f64(), cpu: whole_cpu_seconds(pid) - before };
     // What is done for the video afterwards must not run beside what is measured next.
-    let url = format!("{}/api/jobs/{id}/quality", server.url);
-    loop {
-        let report: Value = serde_json::from_str(&reqwest::get(&url).await?.text().await?)?;
-        if report["assessed"] == true {
-            return Ok((cost, done));
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    complete_job(server, &id).await?;
+    Ok((cost, done))
 }
 
 /// The single command line.

@@ -17,13 +17,12 @@ use std::time::{Duration, Instant};
 use children::ask;
 use pipeline::media::illustrate::Task;
 use pipeline::media::{Request, Response};
-use serde_json::Value;
-use server::{Outcome, Server, ffmpeg, job, median, upload, whole_cpu_seconds, word};
+use server::{Outcome, Server, complete_job, ffmpeg, job, median, upload, whole_cpu_seconds, word};
 
 /// Most processor time of the pictures, as a share of the encode's.
 const GOAL: f64 = 0.15;
 
-/// How long pictures may take after the video is ready.
+/// How long a video may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Scenes of three seconds that differ, each with moving detail and grain.
@@ -37,21 +36,6 @@ fn film(seconds: u32, to: &Path) -> Outcome<()> {
     ffmpeg(&[source.as_slice(), &encode].concat(), to)
 }
 
-/// Waits until `is_there` says so of the job; answers it with the processor time that the server has taken by then.
-async fn until(server: &Server, id: &str, is_there: impl Fn(&Value) -> bool) -> Outcome<(Value, f64)> {
-    let began = Instant::now();
-    loop {
-        let job = job(server, id).await?;
-        if is_there(&job) {
-            return Ok((job, whole_cpu_seconds(server.pid())));
-        }
-        if matches!(job["state"].as_str(), Some("failed" | "cancelled")) || began.elapsed() > PATIENCE {
-            return Err(format!("this is all that came of the job: {job}").into());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 async fn measure(server: &Server, seconds: u32, runs: usize) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("film.mp4");
@@ -62,10 +46,15 @@ async fn measure(server: &Server, seconds: u32, runs: usize) -> Outcome<()> {
     for run in 1..=runs {
         let (began, before) = (Instant::now(), whole_cpu_seconds(server.pid()));
         let id = upload(server, &file).await?;
-        let (_, encoded) = until(server, &id, |job| job["state"] == "ready").await?;
-        let (encode, ready) = (encoded - before, began.elapsed());
+        while job(server, &id).await?["state"] != "ready" {
+            if began.elapsed() > PATIENCE {
+                return Err("the job does not end".into());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let (encode, ready) = (whole_cpu_seconds(server.pid()) - before, began.elapsed());
         // What only adds to a video is over before the next one comes.
-        let (done, _) = until(server, &id, is_complete).await?;
+        let done = complete_job(server, &id).await?;
         let made = &done["pictures"];
         let share = made["bytes"].as_f64().unwrap_or(0.0) / bytes as f64;
         let Response::Probed(probed) = ask(&Request::Probe, &file, None).await?.response else {
@@ -86,13 +75,6 @@ async fn measure(server: &Server, seconds: u32, runs: usize) -> Outcome<()> {
     let ratio = median(&mut ratios);
     println!("  median of {runs}: {ratio:.3} of the encode (goal {GOAL}: {})", word(ratio <= GOAL));
     Ok(())
-}
-
-/// Whether pictures are there and every rendition has been compared with its source.
-fn is_complete(job: &Value) -> bool {
-    let stages = job["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let is_over = |stage: &Value| matches!(stage["state"].as_str(), Some("done" | "skipped" | "failed"));
-    !job["pictures"].is_null() && stages.iter().all(is_over)
 }
 
 #[tokio::main]

@@ -30,6 +30,11 @@ pub struct Server {
 impl Server {
     /// Starts the binary that `STREAMFORGE_BINARY` names, or the one beside this example.
     pub fn start() -> Outcome<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with `settings` in its environment.
+    pub fn start_with(settings: &[(&str, &str)]) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let log = std::fs::File::create(folder.path().join("log"))?;
         let mut child = Command::new(binary()?)
@@ -37,6 +42,7 @@ impl Server {
             .arg(folder.path().join("data"))
             .current_dir(folder.path())
             .env("RUST_LOG", "warn")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -201,6 +207,30 @@ pub async fn upload_to(url: &str, file: &Path) -> Outcome<String> {
 pub async fn job(server: &Server, id: &str) -> Outcome<Value> {
     let answer = CLIENT.get(format!("{}/api/jobs/{id}", server.url)).send().await?;
     Ok(answer.error_for_status()?.json().await?)
+}
+
+/// Stages that only add to a video, and come when nothing else is at work.
+const AFTERWARDS: [&str; 4] = ["illustrate", "caption", "classify", "assess"];
+
+/// Waits until the job `id` has everything that it will ever have; answers it.
+pub async fn complete_job(server: &Server, id: &str) -> Outcome<Value> {
+    let began = Instant::now();
+    loop {
+        let job = job(server, id).await?;
+        let stages = job["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_over = |name: &str| {
+            let of_name = |stage: &&Value| stage["name"] == *name;
+            let state = stages.iter().find(of_name).and_then(|stage| stage["state"].as_str());
+            matches!(state, Some("done" | "skipped" | "failed"))
+        };
+        if AFTERWARDS.iter().all(|name| is_over(name)) {
+            return Ok(job);
+        }
+        if began.elapsed() > Duration::from_secs(900) {
+            return Err(format!("the job is never complete: {job}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// The middle one.

@@ -34,8 +34,9 @@ pub fn program() -> Option<PathBuf> {
     beside.is_file().then_some(beside)
 }
 
-/// Lets the allocator of a process that computes ask for large pages: weights are read from end to end for each token.
-pub const LARGE_PAGES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+/// What a process that computes asks of its allocator: large pages, since weights are read from end to end for each token, and
+/// that what several windows took goes back to the system at once.
+pub const ALLOCATOR: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8388608");
 
 /// What models compute on, such as `libtorch 2.13.0, processor, 2 threads`, in the words of `program`.
 pub fn about(program: &Path) -> Result<String, Error> {
@@ -146,7 +147,7 @@ impl<Q: Question> Asker<Q> {
             let child = Command::new(program)
                 .args(["serve", Q::NETWORK])
                 .arg(folder)
-                .env(LARGE_PAGES.0, LARGE_PAGES.1)
+                .env(ALLOCATOR.0, ALLOCATOR.1)
                 .stdin(Stdio::from(OwnedFd::from(theirs)))
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())

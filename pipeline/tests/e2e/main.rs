@@ -9,6 +9,7 @@ mod captions;
 mod check;
 mod client;
 mod clip;
+mod content;
 mod crash;
 mod hostile;
 mod inputs;

@@ -104,7 +104,11 @@ impl Whisper {
             let batch = Tensor::f_stack(some, 0)?.f_to(self.device)?.f_to_kind(self.kind)?;
             self.encoder.apply(&batch)
         });
-        Ok(Tensor::f_cat(&encoded.collect::<Result<Vec<Tensor>, Error>>()?, 0)?)
+        let mut encoded = encoded.collect::<Result<Vec<Tensor>, Error>>()?;
+        if encoded.len() == 1 {
+            return Ok(encoded.remove(0));
+        }
+        Ok(Tensor::f_cat(&encoded, 0)?)
     }
 
     /// How probable each language is in each window of `audio`, `[n, 1500, d]`; empty in a model for English alone.

@@ -30,6 +30,15 @@ struct Course {
     forgotten: usize,
 }
 
+/// The rows `which` of `audio`, `[n, 1500, d]`; without a copy when these are all of them.
+fn some_of(audio: &Tensor, which: &[usize]) -> Result<Tensor, Error> {
+    let rows: Vec<i64> = which.iter().map(|row| i64::try_from(*row).unwrap_or_default()).collect();
+    if rows.iter().copied().eq(0..audio.size()[0]) {
+        return Ok(audio.shallow_clone());
+    }
+    Ok(audio.f_index_select(0, &Tensor::f_from_slice(&rows)?.f_to(audio.device())?)?)
+}
+
 /// A window's text and how it was found.
 struct Text {
     heard: Heard,
@@ -112,10 +121,8 @@ impl Whisper {
         for &temperature in &options.temperatures {
             let mut doubted = Vec::new();
             for group in by_length(&open, prompts) {
-                let rows: Vec<i64> = group.iter().map(|row| i64::try_from(*row).unwrap_or_default()).collect();
-                let rows = Tensor::f_from_slice(&rows)?.f_to(audio.device())?;
                 let of_group: Vec<Vec<u32>> = group.iter().map(|row| prompts[*row].clone()).collect();
-                let heard = self.decode(&audio.f_index_select(0, &rows)?, &of_group, options, temperature)?;
+                let heard = self.decode(&some_of(audio, &group)?, &of_group, options, temperature)?;
                 for (row, heard) in group.into_iter().zip(heard) {
                     let text = self.text(heard, temperature)?;
                     if options.thresholds.wants_another(&text.case) {
