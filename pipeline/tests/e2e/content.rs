@@ -74,8 +74,8 @@ async fn videos_are_found_by_what_they_show() {
     content(&api, &noise, is_there).await;
     api.ready(&slides, PATIENCE).await.unwrap();
 
-    assert_eq!(found(&api, "screen").await, [slides.clone()]);
-    assert_eq!(found(&api, "Speech").await, [slides.clone()]);
+    assert_eq!(found(&api, "screen").await, std::slice::from_ref(&slides));
+    assert_eq!(found(&api, "Speech").await, std::slice::from_ref(&slides));
     assert_eq!(found(&api, "sounds").await, [noise]);
     assert_eq!(found(&api, "seashore").await, [""; 0]);
 
