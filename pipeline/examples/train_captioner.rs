@@ -19,7 +19,7 @@ use pipeline::ml::whisper::vocabulary::Vocabulary;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Reduction, Tensor};
+use tch::{Device, Kind, Reduction, Tensor};
 
 #[path = "train_captioner/exam.rs"]
 mod exam;
@@ -31,11 +31,14 @@ mod grammar;
 mod lessons;
 #[path = "train_captioner/pupil.rs"]
 mod pupil;
+#[path = "train_captioner/readings.rs"]
+mod readings;
 #[path = "train_captioner/voices.rs"]
 mod voices;
 
 use lessons::Lesson;
 use pupil::Pupil;
+use readings::readings;
 use voices::Reading;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -90,7 +93,7 @@ impl School {
             0.0,
         );
         let (spelled, lengths) = &lesson.spelled;
-        let scores = audio.linear::<Tensor>(&self.speller, None).log_softmax(-1, None::<tch::Kind>).transpose(0, 1);
+        let scores = audio.linear::<Tensor>(&self.speller, None).log_softmax(-1, None::<Kind>).transpose(0, 1);
         let (positions, windows) = (scores.size()[0], lengths.len());
         let heard = vec![positions; windows];
         let spelling = Tensor::f_ctc_loss(
@@ -112,25 +115,8 @@ fn rate(step: usize, share: f64) -> f64 {
     HIGHEST_RATE * warm * (0.5 + 0.5 * (std::f64::consts::PI * share.min(1.0)).cos()).max(0.01)
 }
 
-/// Sentences by `dice`; those of lessons and exams never meet.
-fn readings(count: usize, is_lesson: bool, dice: &mut StdRng) -> Outcome<Vec<Reading>> {
-    let mut made = Vec::with_capacity(count);
-    while made.len() < count {
-        let text = grammar::sentence(dice);
-        let is_for_exam = text.bytes().fold(7u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(byte)) % 10 == 0;
-        if is_for_exam == is_lesson {
-            continue;
-        }
-        let reading = voices::read(&text, is_lesson, dice)?;
-        if reading.samples.len() <= lessons::LONGEST {
-            made.push(reading);
-        }
-    }
-    Ok(made)
-}
-
 fn examine(folder: &Path, exam: &[Reading]) -> Outcome<f64> {
-    let marks = exam::sit(folder, exam)?;
+    let marks = exam::sit(folder, Kind::Float, exam)?;
     let share = marks.errors as f64 / marks.words.max(1) as f64;
     let missed =
         |share: f64| marks.missed_s.get((marks.missed_s.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);

@@ -20,9 +20,9 @@ pub struct Marks {
     pub missed_s: Vec<f64>,
 }
 
-/// Lets the model in `folder` write down `readings`, each with half a second of silence before it.
-pub fn sit(folder: &Path, readings: &[Reading]) -> Result<Marks, pipeline::ml::Error> {
-    let model = Whisper::load_on(folder, Device::Cpu, Kind::Float)?;
+/// Lets the model in `folder`, as `kind`, write down `readings`, each with half a second of silence before it.
+pub fn sit(folder: &Path, kind: Kind, readings: &[Reading]) -> Result<Marks, pipeline::ml::Error> {
+    let model = Whisper::load_on(folder, Device::Cpu, kind)?;
     let options = Options { beam: None, temperatures: vec![0.0], ..Options::default() };
     let mut marks = Marks::default();
     for reading in readings {

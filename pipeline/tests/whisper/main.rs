@@ -11,6 +11,7 @@ mod fixture;
 mod folder;
 mod formula;
 mod layers;
+mod learned;
 mod process;
 mod second;
 mod thread;
