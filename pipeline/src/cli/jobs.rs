@@ -53,7 +53,8 @@ pub async fn list(
         return show::print_json(&json!({ "jobs": jobs, "next": after }));
     }
     if jobs.is_empty() {
-        return show::print("no jobs; `streamforge submit FILE` makes one");
+        let is_everything = state.is_none() && label.is_none();
+        return show::print(if is_everything { "no jobs; `streamforge submit FILE` makes one" } else { "no such jobs" });
     }
     show::print(&table(&jobs, jiff::Timestamp::now(), show::has_colours()))
 }
