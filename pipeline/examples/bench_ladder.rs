@@ -5,6 +5,9 @@
 //! `GOPS` which distances of keyframes, in seconds (2 and 10).
 
 #[allow(dead_code, reason = "other benchmarks use the rest")]
+#[path = "bench/children.rs"]
+mod children;
+#[allow(dead_code, reason = "other benchmarks use the rest")]
 #[path = "bench/server.rs"]
 mod server;
 
@@ -12,11 +15,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use children::children_cpu;
 use serde_json::Value;
 use server::{Outcome, Server, complete_job, ffmpeg, job, median, upload, whole_cpu_seconds, word};
 
-/// Ticks of `/proc/<pid>/stat` per second on Linux.
-const TICKS: f64 = 100.0;
 /// Scaling as the pipeline does it.
 const SCALER: &str = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact";
 
@@ -39,15 +41,6 @@ fn film(seconds: u32, gop: u32, to: &Path) -> Outcome<()> {
     let encode = ["-c:v", "libx264", "-preset", "veryfast", "-b:v", "8M", "-g", &gop, "-keyint_min", &gop];
     let rest = ["-sc_threshold", "0", "-c:a", "aac", "-b:a", "128k", "-shortest", "-f", "mp4"];
     ffmpeg(&[source.as_slice(), &encode, &rest].concat(), to)
-}
-
-/// User and system seconds of this process's children that have ended and been waited for.
-fn children_cpu() -> Outcome<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let rest = stat.rsplit_once(')').ok_or("unreadable process times")?.1;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let tick = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-    Ok((tick(13).ok_or("no user time")? + tick(14).ok_or("no system time")?) / TICKS)
 }
 
 /// Upload to ready; the processor time is the server's with all its media processes.

@@ -54,7 +54,11 @@ pub async fn list(
     }
     if jobs.is_empty() {
         let is_everything = state.is_none() && label.is_none();
-        return show::print(if is_everything { "no jobs; `streamforge submit FILE` makes one" } else { "no such jobs" });
+        return show::print(if is_everything {
+            "no jobs; `streamforge submit FILE` makes one"
+        } else {
+            "no such jobs"
+        });
     }
     show::print(&table(&jobs, jiff::Timestamp::now(), show::has_colours()))
 }
