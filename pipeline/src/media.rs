@@ -176,8 +176,21 @@ pub struct Compared {
     pub missing: u64,
     /// What measured, with its version.
     pub maker: String,
-    /// Whether the libraries could compute VMAF as well.
-    pub has_vmaf: bool,
+    /// Whether VMAF was measured as well: its figures came as bytes of rendition 1, eight each, big-endian, one for each picture that
+    /// was compared.
+    pub vmaf: Vmaf,
+}
+
+/// Whether VMAF is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Vmaf {
+    /// It is.
+    Measured,
+    /// The libraries have no filter for it.
+    NoFilter,
+    /// The filter opens a file, and nothing but the kernel's landlock, which is missing, could keep a process to its own.
+    NotSafe,
 }
 
 /// How much sound there was.

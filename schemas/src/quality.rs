@@ -43,11 +43,13 @@ pub enum Metric {
     SsimY,
     /// SSIM over all three planes, of the decoded rendition.
     SsimAll,
+    /// VMAF, from 0 to 100, of the decoded rendition; where the library has it.
+    Vmaf,
 }
 
 impl Metric {
     /// All, in the order of tables.
-    pub const ALL: [Self; 5] = [Self::PsnrEncoded, Self::PsnrY, Self::PsnrAll, Self::SsimY, Self::SsimAll];
+    pub const ALL: [Self; 6] = [Self::PsnrEncoded, Self::PsnrY, Self::PsnrAll, Self::SsimY, Self::SsimAll, Self::Vmaf];
 
     /// Its name in JSON and in tables.
     pub fn as_str(self) -> &'static str {
@@ -57,6 +59,7 @@ impl Metric {
             Self::PsnrAll => "psnr_all",
             Self::SsimY => "ssim_y",
             Self::SsimAll => "ssim_all",
+            Self::Vmaf => "vmaf",
         }
     }
 

@@ -15,14 +15,20 @@ use super::decode::Decoder;
 use super::picture::Pictures;
 use super::probe::{frame_ticks, rescale};
 use super::source::Source;
-use super::{Code, CompareTask, Compared, Error, Sink, encode, library};
+use super::{Code, CompareTask, Compared, Error, Sink, Vmaf, encode, library};
+
+mod vmaf;
 
 /// Pictures between two reports of progress.
 const REPORT_EVERY: u64 = 25;
+/// Figures of VMAF that are handed over together.
+const AT_ONCE: usize = 1024;
 /// What is measured: names of the filters' figures, in the order of [`Figures::values`].
 const MEASURED: [&str; 4] = ["lavfi.psnr.psnr.y", "lavfi.psnr.psnr_avg", "lavfi.ssim.Y", "lavfi.ssim.All"];
 /// The filters: the first input is the rendition, the second one what it was made of.
 const FILTERS: &str = "[reference]split[r0][r1];[rendition][r0]psnr[p];[p][r1]ssim[out]";
+/// The same with one more after them.
+const MORE_FILTERS: &str = "[reference]split=3[r0][r1][r2];[rendition][r0]psnr[p];[p][r1]ssim[q];[q][r2]";
 
 /// The figures of one picture of a rendition.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,7 +77,8 @@ pub fn compare(
 ) -> Result<Compared, Error> {
     let mut rendition = Rendition::open(feed, task)?;
     let mut reference = Reference::open(source, task)?;
-    let mut meter = Meter::new(task)?;
+    let vmaf = vmaf::state();
+    let mut meter = Meter::new(task, vmaf)?;
     let (mut frames, mut compared, mut missing) = (0, 0, 0);
     let mut beside = reference.next()?;
     while let Some((pts, picture)) = rendition.next()? {
@@ -99,13 +106,15 @@ pub fn compare(
     }
     meter.finish(sink)?;
     sink.progress(frames)?;
-    Ok(Compared { frames, compared, missing, maker: maker(), has_vmaf: ff::filter::find("libvmaf").is_some() })
+    Ok(Compared { frames, compared, missing, maker: maker(vmaf), vmaf })
 }
 
 /// What measures, with its version.
-pub fn maker() -> String {
+pub fn maker(vmaf: Vmaf) -> String {
     let filters = library::versions().into_iter().find(|(name, _)| *name == "libavfilter");
-    format!("psnr and ssim of libavfilter {}", filters.map_or_else(String::new, |(_, version)| version))
+    let version = filters.map_or_else(String::new, |(_, version)| version);
+    let what = if vmaf == Vmaf::Measured { "psnr, ssim and libvmaf" } else { "psnr and ssim" };
+    format!("{what} of libavfilter {version}")
 }
 
 /// The pictures of the rendition.
@@ -256,6 +265,8 @@ impl<'a> Reference<'a> {
 /// The filters that compare.
 struct Meter {
     graph: ff::filter::Graph,
+    /// What the filter of VMAF will say in the end.
+    log: Option<vmaf::Log>,
     /// Pictures that were pushed.
     pushed: i64,
     /// Times of pictures whose figures have not come yet, and whether any will.
@@ -267,7 +278,9 @@ fn failed(error: ff::Error) -> Error {
 }
 
 impl Meter {
-    fn new(task: &CompareTask) -> Result<Self, Error> {
+    fn new(task: &CompareTask, vmaf: Vmaf) -> Result<Self, Error> {
+        let log = (vmaf == Vmaf::Measured).then(vmaf::Log::open).transpose()?;
+        let filters = log.as_ref().map(|log| format!("{MORE_FILTERS}{}[out]", log.filter()));
         let mut graph = ff::filter::Graph::new();
         super::picture::in_one_thread(&mut graph);
         let source = ff::filter::find("buffer").ok_or(ff::Error::FilterNotFound).map_err(failed)?;
@@ -282,9 +295,9 @@ impl Meter {
         graph.add(&sink, "out", "").map_err(failed)?;
         let parser = graph.output("rendition", 0).and_then(|parser| parser.output("reference", 0));
         let parser = parser.and_then(|parser| parser.input("out", 0)).map_err(failed)?;
-        parser.parse(FILTERS).map_err(failed)?;
+        parser.parse(filters.as_deref().unwrap_or(FILTERS)).map_err(failed)?;
         graph.validate().map_err(failed)?;
-        Ok(Self { graph, pushed: 0, waiting: VecDeque::new() })
+        Ok(Self { graph, log, pushed: 0, waiting: VecDeque::new() })
     }
 
     fn filter(&mut self, name: &str) -> Result<ff::filter::Context, Error> {
@@ -334,10 +347,20 @@ impl Meter {
             self.filter(name)?.source().flush().map_err(failed)?;
         }
         self.pull(sink)?;
-        if self.waiting.is_empty() {
-            return Ok(());
+        if !self.waiting.is_empty() {
+            return Err(Error::new(Code::EncoderFailed, "the filters gave no figures for some pictures"));
         }
-        Err(Error::new(Code::EncoderFailed, "the filters gave no figures for some pictures"))
+        let Some(log) = self.log else { return Ok(()) };
+        drop(self.graph);
+        let figures = log.close()?;
+        if usize::try_from(self.pushed) != Ok(figures.len()) {
+            let what = format!("the filters gave VMAF of {} pictures instead of {}", figures.len(), self.pushed);
+            return Err(Error::new(Code::EncoderFailed, what));
+        }
+        for some in figures.chunks(AT_ONCE) {
+            sink.bytes(1, &some.iter().flat_map(|figure| figure.to_be_bytes()).collect::<Vec<u8>>())?;
+        }
+        Ok(())
     }
 }
 

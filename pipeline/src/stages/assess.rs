@@ -23,13 +23,21 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{next_output, open_source, wrong_answer};
 use crate::media::compare::Figures;
-use crate::media::{Code, CompareTask, Compared, Engine, Error as MediaError, Feed, Output, Request, Response};
+use crate::media::{Code, CompareTask, Compared, Engine, Error as MediaError, Feed, Output, Request, Response, Vmaf};
 use crate::stage::{Context, Lane, Report, Stage, StageError, Unit};
 
 /// Pieces of a rendition that are read ahead.
 const AHEAD: usize = 4;
 /// By so many decibels an encoder may be off before that is told.
 const ODD_DB: f64 = 0.1;
+
+/// What an engine has told of a rendition.
+struct Answer {
+    figures: Vec<Figures>,
+    /// One for each figure that has values, or none at all.
+    vmaf: Vec<f64>,
+    compared: Compared,
+}
 
 /// Measures renditions.
 pub struct Assess<E> {
@@ -42,24 +50,25 @@ impl<E: Engine> Assess<E> {
         Self { engine }
     }
 
-    /// Runs the engine; answers the figures of each frame and what came of it all.
+    /// Runs the engine.
     async fn compare(
         &self,
         task: CompareTask,
         source: std::fs::File,
         track: &Track,
         cx: &Context,
-    ) -> Result<(Vec<Figures>, Compared), StageError> {
+    ) -> Result<Answer, StageError> {
         let trouble = Trouble::default();
         let feed = feed(&cx.doors.blobs, track, &trouble);
         let measured = async {
             let mut run = self.engine.start_fed(&Request::Compare(task), source, feed)?;
-            let mut figures = Vec::new();
+            let (mut figures, mut vmaf) = (Vec::new(), Vec::new());
             loop {
                 match next_output(run.as_mut(), cx).await? {
                     Output::Progress(frames) => cx.report(Report::Done(frames)),
-                    Output::Bytes(_, bytes) => figures.extend(Figures::read(&bytes)),
-                    Output::Done(Response::Compared(compared)) => return Ok((figures, compared)),
+                    Output::Bytes(0, bytes) => figures.extend(Figures::read(&bytes)),
+                    Output::Bytes(_, bytes) => vmaf.extend(numbers(&bytes)),
+                    Output::Done(Response::Compared(compared)) => return Ok(Answer { figures, vmaf, compared }),
                     Output::Done(other) => return Err(wrong_answer(&other)),
                 }
             }
@@ -100,9 +109,8 @@ impl<E: Engine> Stage for Assess<E> {
             largest: known.rungs.first().cloned(),
             chunks: starts.collect(),
         };
-        let (figures, compared) = self.compare(task, source, track, cx).await?;
-        let maker = format!("streamforge {}, {}", env!("CARGO_PKG_VERSION"), compared.maker);
-        let (report, rows) = report(before, rows, &figures, &compared, maker)?;
+        let told = self.compare(task, source, track, cx).await?;
+        let (report, rows) = report(before, rows, &told)?;
         // Named by what was measured and what with: the reports of other versions stay.
         let name = TaskKey::of(&[&event.manifest.sha256, &event.quality, &report.maker]);
         let report = write(event.job, &name, report, &rows, cx).await?;
@@ -196,24 +204,26 @@ async fn pump(
 fn report(
     before: &RenditionQuality,
     mut rows: Vec<Row>,
-    figures: &[Figures],
-    compared: &Compared,
-    maker: String,
+    told: &Answer,
 ) -> Result<(RenditionQuality, Vec<Row>), StageError> {
-    let quality = &before.quality;
+    let (quality, compared) = (&before.quality, &told.compared);
+    let maker = format!("streamforge {}, {}", env!("CARGO_PKG_VERSION"), compared.maker);
     if compared.compared == 0 {
         let message = format!("assess {quality}: none of its pictures is shown at the time of one of the source");
         return Err(StageError::reject("nothing_to_compare", message));
     }
     let mut odd = 0_u64;
     let mut places = rows.iter_mut().peekable();
-    for figure in figures {
+    let mut vmaf = told.vmaf.iter().copied();
+    for figure in &told.figures {
+        let vmaf = figure.values.and_then(|_| vmaf.next()).unwrap_or(f64::NAN);
         while places.next_if(|row| row.pts < figure.pts).is_some() {}
         match places.next_if(|row| row.pts == figure.pts) {
             Some(row) => {
                 for (metric, value) in Metric::ALL.into_iter().skip(1).zip(figure.values.unwrap_or([f64::NAN; 4])) {
                     *row = row.with(metric, value);
                 }
+                *row = row.with(Metric::Vmaf, vmaf);
             }
             None => odd += 1,
         }
@@ -237,10 +247,13 @@ fn report(
         format!("{} pictures were decoded where {} were encoded.", compared.frames, before.frames)
     });
     note(
-        !compared.has_vmaf,
+        compared.vmaf == Vmaf::NoFilter,
         "VMAF was not measured: the FFmpeg library of this worker has no filter `libvmaf`.".into(),
     );
-    note(compared.has_vmaf, "VMAF was not measured: this version measures PSNR and SSIM.".into());
+    note(
+        compared.vmaf == Vmaf::NotSafe,
+        "VMAF was not measured: the kernel of this worker has no landlock, and the filter opens a file.".into(),
+    );
     report.measure(&rows);
     let mean = |metric| report.metrics.get(&metric).map(|summary| summary.mean);
     if let (Some(said), Some(found)) = (mean(Metric::PsnrEncoded), mean(Metric::PsnrY))
@@ -250,6 +263,11 @@ fn report(
         report.notes.push(format!("The encoder said {said:.2} dB on average where {found:.2} dB are measured."));
     }
     Ok((report, rows))
+}
+
+/// Numbers of eight bytes each, big-endian.
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = f64> {
+    bytes.chunks_exact(8).map(|eight| f64::from_be_bytes(eight.try_into().unwrap_or_default()))
 }
 
 /// Writes the figures and the report; answers the event.

@@ -98,7 +98,7 @@ async fn a_report_is_promised_then_told_by_encoders_and_then_measured() {
     let best = table.text().await.unwrap();
     assert_eq!(
         best,
-        "frame,time_s,psnr_encoded,psnr_y,psnr_all,ssim_y,ssim_all\n0,0.000000,40.00,,,,\n1,0.040000,42.00,,,,\n"
+        "frame,time_s,psnr_encoded,psnr_y,psnr_all,ssim_y,ssim_all,vmaf\n0,0.000000,40.00,,,,,\n1,0.040000,42.00,,,,,\n"
     );
     assert_eq!(house.get(&format!("{path}.csv?quality=144p")).await.status(), 404);
 

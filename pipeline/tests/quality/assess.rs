@@ -33,6 +33,19 @@ fn compare(report: &RenditionQuality, rows: &[Row], said: &[reference::Frame], w
     }
 }
 
+/// Compares the rows of a report with what ffmpeg's filter says, where there is one; both have it or neither.
+fn compare_vmaf(rows: &[Row], said: Option<Vec<f64>>, what: &str) {
+    let found: Option<Vec<f64>> = rows.iter().map(|row| row.value(Metric::Vmaf)).collect();
+    match (found, said) {
+        (Some(found), Some(said)) => {
+            let most = found.iter().zip(&said).map(|(found, said)| (found - said).abs()).fold(0.0, f64::max);
+            assert!(found.len() == said.len() && most < 0.01, "{what}: VMAF is off by up to {most}");
+        }
+        (None, None) => println!("not run here: VMAF needs an FFmpeg with libvmaf"),
+        (found, said) => panic!("{what}: VMAF is measured by one alone: {} {}", found.is_some(), said.is_some()),
+    }
+}
+
 /// Lets a video become ready and compares the reports on its renditions with ffmpeg's filters; `filters` stand before the scaler.
 async fn check(house: &House, filters: &str, what: &str) -> Vec<RenditionQuality> {
     let mut reports = Vec::new();
@@ -43,6 +56,9 @@ async fn check(house: &House, filters: &str, what: &str) -> Vec<RenditionQuality
         let said = reference::frames(&file, &house.source, filters, (event.width, event.height));
         let what = format!("{what} {}", event.quality);
         compare(&report, &rows, &said, &what);
+        if filters.is_empty() {
+            compare_vmaf(&rows, reference::vmaf(&file, &house.source, (event.width, event.height)), &what);
+        }
         assert_eq!(report.compared, Some(event.frames), "{what}");
         assert_eq!(assessed.psnr_db, report.metrics[&Metric::PsnrY].mean, "{what}");
         assert!(report.notes.iter().all(|note| note.starts_with("VMAF")), "{what}: {:?}", report.notes);

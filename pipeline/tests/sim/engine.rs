@@ -13,7 +13,7 @@ use pipeline::media::illustrate::{Illustrated, Sheet, Still};
 use pipeline::media::signals::Measured;
 use pipeline::media::{
     AudioTask, Code, CompareTask, Compared, Encoded, EncodedRendition, Engine, Error, Feed, Output, Probed, Request,
-    Response, Run, Sampled, VideoTask,
+    Response, Run, Sampled, VideoTask, Vmaf,
 };
 use schemas::ladder::Rung;
 use schemas::manifest::samples::Sample;
@@ -215,7 +215,7 @@ impl Compare {
         }
         let compared = figures.len() as u64;
         let (missing, maker) = (spec.frames - compared, "eyes".to_owned());
-        let compared = Compared { frames: compared, compared, missing, maker, has_vmaf: false };
+        let compared = Compared { frames: compared, compared, missing, maker, vmaf: Vmaf::NoFilter };
         let done = Output::Done(Response::Compared(compared));
         let bytes: Vec<u8> = figures.iter().flat_map(Figures::bytes).collect();
         Ok(vec![Ok(done), Ok(Output::Bytes(0, Bytes::from(bytes)))])

@@ -50,7 +50,11 @@ pub struct Figure {
 /// PSNR above [`MOST_DB`] counts as that; what is no number is left out.
 pub fn summarize(metric: Metric, figures: impl IntoIterator<Item = Figure>) -> Option<Summary> {
     let counted = |figure: Figure| Figure {
-        value: if metric.is_psnr() { figure.value.clamp(0.0, MOST_DB) } else { figure.value.clamp(-1.0, 1.0) },
+        value: match metric {
+            Metric::SsimY | Metric::SsimAll => figure.value.clamp(-1.0, 1.0),
+            Metric::Vmaf => figure.value.clamp(0.0, 100.0),
+            _ => figure.value.clamp(0.0, MOST_DB),
+        },
         ..figure
     };
     let mut figures: Vec<Figure> = figures.into_iter().filter(|figure| !figure.value.is_nan()).map(counted).collect();

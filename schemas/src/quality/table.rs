@@ -1,7 +1,8 @@
 //! The figures of each frame, packed: a few bytes a frame.
 //!
 //! A row is a run of LEB128 numbers: ticks since the frame before (of the first one since zero), a number whose bits say which
-//! metrics follow in the order of [`Metric::ALL`], and those, PSNR in hundredths of a decibel and SSIM in millionths above -1.
+//! metrics follow in the order of [`Metric::ALL`], and those, PSNR in hundredths of a decibel, SSIM in millionths above -1 and VMAF in
+//! ten-thousandths.
 
 use std::fmt::Write as _;
 
@@ -38,17 +39,25 @@ impl Row {
 
 /// Steps of a packed figure in one.
 fn steps(metric: Metric) -> f64 {
-    if metric.is_psnr() { 100.0 } else { 1e6 }
+    match metric {
+        Metric::Vmaf => 1e4,
+        _ if metric.is_psnr() => 100.0,
+        _ => 1e6,
+    }
 }
 
 /// What is added so that a figure is never negative.
 fn lift(metric: Metric) -> f64 {
-    if metric.is_psnr() { 0.0 } else { 1.0 }
+    if matches!(metric, Metric::SsimY | Metric::SsimAll) { 1.0 } else { 0.0 }
 }
 
 /// The highest figure that is packed.
 fn most(metric: Metric) -> f64 {
-    if metric.is_psnr() { MOST_DB } else { 1.0 }
+    match metric {
+        Metric::Vmaf => 100.0,
+        _ if metric.is_psnr() => MOST_DB,
+        _ => 1.0,
+    }
 }
 
 /// Packs `rows`, which must be in the order in which frames are shown, from zero on.
@@ -112,6 +121,7 @@ pub fn csv(rows: &[Row], first: u64, timescale: u32) -> String {
         for metric in Metric::ALL {
             let _ = match row.value(metric) {
                 Some(value) if metric.is_psnr() => write!(text, ",{value:.2}"),
+                Some(value) if metric == Metric::Vmaf => write!(text, ",{value:.4}"),
                 Some(value) => write!(text, ",{value:.6}"),
                 None => write!(text, ","),
             };
@@ -131,24 +141,24 @@ mod tests {
     fn a_table_is_a_few_bytes_a_frame_and_becomes_lines() {
         let rows = [
             Row::at(0).with(Metric::PsnrEncoded, 41.25),
-            Row::at(512).with(Metric::PsnrY, 100.0).with(Metric::SsimAll, 0.987_654),
+            Row::at(512).with(Metric::PsnrY, 100.0).with(Metric::SsimAll, 0.987_654).with(Metric::Vmaf, 93.125_71),
         ];
         let packed = pack(&rows);
-        assert!(packed.len() < 16, "{} bytes", packed.len());
+        assert!(packed.len() < 20, "{} bytes", packed.len());
         let text = csv_head() + &csv(&unpack(&packed).unwrap(), 0, 12_800);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines,
             [
-                "frame,time_s,psnr_encoded,psnr_y,psnr_all,ssim_y,ssim_all",
-                "0,0.000000,41.25,,,,",
-                "1,0.040000,,100.00,,,0.987654"
+                "frame,time_s,psnr_encoded,psnr_y,psnr_all,ssim_y,ssim_all,vmaf",
+                "0,0.000000,41.25,,,,,",
+                "1,0.040000,,100.00,,,0.987654,93.1257"
             ]
         );
     }
 
     fn value(metric: Metric) -> BoxedStrategy<Option<f64>> {
-        let range = if metric.is_psnr() { 0.0..100.0 } else { -1.0..1.0 };
+        let range = if matches!(metric, Metric::SsimAll) { -1.0..1.0 } else { 0.0..100.0 };
         prop_oneof![Just(None), range.prop_map(Some)].boxed()
     }
 
@@ -156,14 +166,14 @@ mod tests {
         #[test]
         fn tables_read_back(
             raw in prop::collection::vec(
-                (0..1_000_000_i64, value(Metric::PsnrEncoded), value(Metric::PsnrY), value(Metric::SsimAll)), 0..50)
+                (0..1_000_000_i64, value(Metric::PsnrEncoded), value(Metric::PsnrY), value(Metric::SsimAll), value(Metric::Vmaf)), 0..50)
         ) {
             let mut pts = 0;
             let mut rows = Vec::new();
-            for (step, encoded, psnr, ssim) in raw {
+            for (step, encoded, psnr, ssim, vmaf) in raw {
                 pts += step;
                 let mut row = Row::at(pts);
-                row.values = [encoded, psnr, None, None, ssim];
+                row.values = [encoded, psnr, None, None, ssim, vmaf];
                 rows.push(row);
             }
             let read = unpack(&pack(&rows)).unwrap();

@@ -46,9 +46,12 @@ fn grade(rendition: &RenditionQuality, psnr: &Summary) -> String {
     let ssim = rendition.metrics.get(&Metric::SsimAll);
     let reaches = |(db, least, _): &&(f64, f64, &str)| psnr.mean >= *db && ssim.is_none_or(|ssim| ssim.mean >= *least);
     let grade = GRADES.iter().find(reaches).map_or(WORST, |(_, _, words)| *words);
-    match ssim {
-        Some(ssim) => format!("{grade}: {:.1} dB and SSIM {:.3} on average.", psnr.mean, ssim.mean),
-        None => format!("{grade}: {:.1} dB on average.", psnr.mean),
+    match (ssim, rendition.metrics.get(&Metric::Vmaf)) {
+        (Some(ssim), Some(vmaf)) => {
+            format!("{grade}: {:.1} dB, SSIM {:.3} and VMAF {:.0} on average.", psnr.mean, ssim.mean, vmaf.mean)
+        }
+        (Some(ssim), None) => format!("{grade}: {:.1} dB and SSIM {:.3} on average.", psnr.mean, ssim.mean),
+        (None, _) => format!("{grade}: {:.1} dB on average.", psnr.mean),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::stages::example;
 #[derive(Clone, Default)]
 struct Told {
     figures: Vec<Figures>,
+    vmaf: Vec<f64>,
     missing: u64,
     /// What came as the rendition.
     came: Arc<Mutex<Vec<u8>>>,
@@ -26,6 +27,7 @@ struct Told {
 struct ToldRun {
     told: Told,
     feed: Option<Feed>,
+    vmaf: Vec<f64>,
 }
 
 impl Engine for Told {
@@ -34,7 +36,7 @@ impl Engine for Told {
     }
 
     fn start_fed(&self, _: &Request, _: File, feed: Feed) -> Result<Box<dyn Run>, MediaError> {
-        Ok(Box::new(ToldRun { told: self.clone(), feed: Some(feed) }))
+        Ok(Box::new(ToldRun { vmaf: self.vmaf.clone(), told: self.clone(), feed: Some(feed) }))
     }
 
     fn build(&self) -> String {
@@ -55,9 +57,14 @@ impl Run for ToldRun {
             let bytes = figures.iter().flat_map(Figures::bytes).collect::<Vec<u8>>();
             return Ok(Output::Bytes(0, bytes.into()));
         }
+        let vmaf = std::mem::take(&mut self.vmaf);
+        if !vmaf.is_empty() {
+            return Ok(Output::Bytes(1, vmaf.iter().flat_map(|one| one.to_be_bytes()).collect::<Vec<u8>>().into()));
+        }
+        let vmaf = if self.told.vmaf.is_empty() { Vmaf::NoFilter } else { Vmaf::Measured };
         let compared = figures.iter().filter(|figure| figure.values.is_some()).count() as u64;
         let (frames, missing) = (figures.len() as u64, self.told.missing);
-        let compared = Compared { frames, compared, missing, maker: "eyes".into(), has_vmaf: false };
+        let compared = Compared { frames, compared, missing, maker: "eyes".into(), vmaf };
         Ok(Output::Done(Response::Compared(compared)))
     }
 }
@@ -190,6 +197,20 @@ async fn a_rendition_is_fed_whole_and_its_report_has_each_frame() {
     assert_eq!(rows[1].value(Metric::PsnrAll), Some(39.0));
     // Once more is the same blob of the same bytes.
     assert_eq!(assess(&doors, &told, &event).await.unwrap(), assessed);
+}
+
+#[tokio::test]
+async fn vmaf_stands_beside_the_frames_that_were_compared() {
+    let doors = doors();
+    let event = stitched(&doors).await;
+    let alone = Figures { pts: 0, values: None };
+    let told = Told { figures: vec![alone, figure(40, 38.0)], vmaf: vec![91.25], ..Told::default() };
+    let report = read_report(&doors, &assess(&doors, &told, &event).await.unwrap()).await;
+    let vmaf = &report.metrics[&Metric::Vmaf];
+    assert_eq!((vmaf.frames, vmaf.mean, vmaf.worst_frame), (1, 91.25, 1));
+    assert!(!report.chunks[0].metrics.contains_key(&Metric::Vmaf));
+    assert!(report.verdict.contains("and VMAF 91 on average"), "{}", report.verdict);
+    assert!(!report.notes.join(" ").contains("VMAF"), "{:?}", report.notes);
 }
 
 #[tokio::test]
