@@ -1,5 +1,6 @@
 //! The stages, one file each. `topology.rs` lists them.
 
+use bytes::{Bytes, BytesMut};
 use connectors::blobs;
 use schemas::Claim;
 
@@ -62,6 +63,36 @@ async fn next_output(run: &mut dyn Run, cx: &Context) -> Result<Output, StageErr
         biased;
         () = cx.cancel.cancelled() => Err(StageError::retry("cancelled", "the work is not wanted any more")),
         output = run.next() => Ok(output?),
+    }
+}
+
+/// Pieces of which a media process makes a few, each in parts: a bounded number, and of bounded size together.
+struct Pieces {
+    most: usize,
+    most_bytes: usize,
+    made: Vec<BytesMut>,
+}
+
+impl Pieces {
+    /// At most `most` of them, and `most_bytes` in all.
+    fn new(most: usize, most_bytes: usize) -> Self {
+        Self { most, most_bytes, made: Vec::new() }
+    }
+
+    /// Takes a part of piece `index`; fails when there are more than any honest process makes.
+    fn take(&mut self, index: usize, part: &[u8]) -> Result<(), StageError> {
+        let total: usize = self.made.iter().map(BytesMut::len).sum();
+        if index >= self.most || total + part.len() > self.most_bytes {
+            return Err(StageError::retry("media_crashed", "the media process made pictures without end"));
+        }
+        self.made.resize(self.made.len().max(index + 1), BytesMut::new());
+        self.made[index].extend_from_slice(part);
+        Ok(())
+    }
+
+    /// The pieces in their order.
+    fn finish(self) -> Vec<Bytes> {
+        self.made.into_iter().map(BytesMut::freeze).collect()
     }
 }
 

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use schemas::event::{Feature, Label, Origin, SourceClassified, SourceProbed};
 
 use self::kinds::Said;
 use self::sound::{Ear, Shares};
 use self::views::Seen;
-use super::{next_output, open_source, wrong_answer};
+use super::{Pieces, next_output, open_source, wrong_answer};
 use crate::media::samples::{self, RATE};
 use crate::media::signals::{self, LOOK_BOX, Measured, Task};
 use crate::media::{Code, Engine, Output, Request, Response, SamplesTask};
@@ -57,25 +57,19 @@ impl<E: Engine> Classify<E> {
         let keyframes = u32::try_from(event.keyframes.len()).unwrap_or(u32::MAX);
         let task = Task { media: event.media.clone(), keyframes, pictures: PICTURES };
         let mut run = self.engine.start(&Request::Signals(task), file)?;
-        let mut pictures: Vec<BytesMut> = Vec::new();
+        let mut pictures = Pieces::new(PICTURES as usize, MOST_BYTES);
         loop {
             match next_output(run.as_mut(), cx).await? {
                 Output::Progress(frames) => cx.report(Report::Done(frames.min(event.media.video.frames))),
-                Output::Bytes(index, bytes) => {
-                    let total: usize = pictures.iter().map(BytesMut::len).sum();
-                    if index >= PICTURES as usize || total + bytes.len() > MOST_BYTES {
-                        return Err(StageError::retry("media_crashed", "the media process made pictures without end"));
-                    }
-                    pictures.resize(pictures.len().max(index + 1), BytesMut::new());
-                    pictures[index].extend_from_slice(&bytes);
-                }
+                Output::Bytes(index, bytes) => pictures.take(index, &bytes)?,
                 Output::Done(Response::Measured(measured)) => {
                     let sizes = measured.pictures.iter().map(|shown| 3 * shown.width as usize * shown.height as usize);
-                    if !sizes.eq(pictures.iter().map(BytesMut::len)) {
+                    let pictures = pictures.finish();
+                    if !sizes.eq(pictures.iter().map(Bytes::len)) {
                         let message = "the media process made other pictures than it told of";
                         return Err(StageError::retry("media_crashed", message));
                     }
-                    return Ok((measured, pictures.into_iter().map(BytesMut::freeze).collect()));
+                    return Ok((measured, pictures));
                 }
                 Output::Done(other) => return Err(wrong_answer(&other)),
             }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use schemas::event::{Picture, SourceIllustrated, SourceProbed, Storyboard, Thumbnail};
 use schemas::id::hex;
 use schemas::{Claim, TaskKey, manifest};
 use sha2::{Digest, Sha256};
 
-use super::{next_output, open_source, wrong_answer};
+use super::{Pieces, next_output, open_source, wrong_answer};
 use crate::media::illustrate::{Illustrated, RECIPE, Sheet, Still, Task, storyboard};
 use crate::media::{Engine, Output, Request, Response};
 use crate::stage::{Cause, Context, Lane, Report, Stage, StageError, Unit};
@@ -36,28 +36,22 @@ impl<E: Engine> Illustrate<E> {
         let file = open_source(cx, &event.source, false).await?;
         let task = Task { media: event.media.clone(), budget_bytes: event.source.size / SHARE };
         let mut run = self.engine.start(&Request::Pictures(task), file)?;
-        let mut jpegs: Vec<BytesMut> = Vec::new();
+        let mut jpegs = Pieces::new(MOST_PICTURES, MOST_BYTES);
         let made = loop {
             match next_output(run.as_mut(), cx).await? {
                 Output::Progress(frames) => cx.report(Report::Done(frames.min(event.media.video.frames))),
-                Output::Bytes(index, bytes) => {
-                    let total: usize = jpegs.iter().map(BytesMut::len).sum();
-                    if index >= MOST_PICTURES || total + bytes.len() > MOST_BYTES {
-                        return Err(StageError::retry("media_crashed", "the media process made pictures without end"));
-                    }
-                    jpegs.resize(jpegs.len().max(index + 1), BytesMut::new());
-                    jpegs[index].extend_from_slice(&bytes);
-                }
+                Output::Bytes(index, bytes) => jpegs.take(index, &bytes)?,
                 Output::Done(Response::Illustrated(made)) => break made,
                 Output::Done(other) => return Err(wrong_answer(&other)),
             }
         };
+        let jpegs = jpegs.finish();
         let told = made.posters.len() + usize::from(made.sheet.is_some()) + made.thumbnails.len();
         if told != jpegs.len() {
             let message = format!("the media process told of {told} pictures and made {}", jpegs.len());
             return Err(StageError::retry("media_crashed", message));
         }
-        Ok((made, jpegs.into_iter().map(BytesMut::freeze).collect()))
+        Ok((made, jpegs))
     }
 }
 
