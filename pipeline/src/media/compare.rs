@@ -109,6 +109,11 @@ pub fn compare(
     Ok(Compared { frames, compared, missing, maker: maker(vmaf), vmaf })
 }
 
+/// Whether a filter that is there opens pipes by their paths.
+pub fn needs_pipes() -> bool {
+    vmaf::is_there()
+}
+
 /// What measures, with its version.
 pub fn maker(vmaf: Vmaf) -> String {
     let filters = library::versions().into_iter().find(|(name, _)| *name == "libavfilter");

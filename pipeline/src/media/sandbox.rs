@@ -21,22 +21,22 @@ const MEMORY: u64 = 6 << 30;
 /// Most processor time, seconds: ends a decoder that spins for ever even if the parent is gone.
 const PROCESSOR_SECONDS: u64 = 6 * 3600;
 
-/// Puts this process into the sandbox, for good.
-pub fn enter() -> Result<(), Error> {
+/// Puts this process into the sandbox, for good; `needs_pipes` when it has to open its own pipes by their paths.
+pub fn enter(needs_pipes: bool) -> Result<(), Error> {
     limit(Resource::Core, 0)?;
     limit(Resource::As, MEMORY)?;
     limit(Resource::Cpu, PROCESSOR_SECONDS)?;
     limit(Resource::Fsize, 0)?;
-    let is_locked = no_files();
-    let _ = PIPES.set(is_locked);
-    no_calls(is_locked)
+    let may_write_to_pipes = no_files() && needs_pipes;
+    let _ = PIPES.set(may_write_to_pipes);
+    no_calls(may_write_to_pipes)
 }
 
 /// Whether pipes may be opened by their paths; unset outside a sandbox, where everything may be opened.
 static PIPES: OnceLock<bool> = OnceLock::new();
 
-/// Whether this process may open the writing end of its own pipes by their paths. With landlock it may: that keeps it from
-/// everything that has a place in a file system.
+/// Whether this process may open the writing end of its own pipes by their paths. Where it has to and landlock holds it may: that
+/// keeps it from everything that has a place in a file system.
 pub fn may_write_to_pipes() -> bool {
     PIPES.get().copied().unwrap_or(true)
 }
@@ -130,6 +130,7 @@ mod tests {
     use super::*;
 
     const INSIDE: &str = "STREAMFORGE_TEST_INSIDE";
+    const PIPED: &str = "STREAMFORGE_TEST_PIPED";
 
     /// Runs in a process of its own, which never gets out again.
     #[test]
@@ -139,13 +140,15 @@ mod tests {
         let there = folder.join("there");
         std::fs::write(&there, "kept").unwrap();
         let (reader, writer) = rustix::pipe::pipe().unwrap();
-        enter().unwrap();
+        let needs_pipes = std::env::var_os(PIPED).is_some();
+        enter(needs_pipes).unwrap();
         assert!(File::open(&there).is_err() && File::open("/proc/self/mem").is_err(), "it reads");
         assert!(File::create(folder.join("new")).is_err() && File::create(&there).is_err(), "it writes");
         assert!(OpenOptions::new().append(true).open(&there).is_err(), "it appends");
         assert!(std::net::TcpStream::connect("127.0.0.1:9").is_err_and(|error| error.raw_os_error() == Some(1)));
         let pipe = File::create(format!("/proc/self/fd/{}", writer.as_raw_fd()));
         assert_eq!(pipe.is_ok(), may_write_to_pipes(), "{pipe:?}");
+        assert!(needs_pipes || pipe.is_err(), "it opens what it does not need");
         if let Ok(mut pipe) = pipe {
             pipe.write_all(b"told").unwrap();
             drop((pipe, writer));
@@ -157,15 +160,18 @@ mod tests {
 
     #[test]
     fn nothing_can_be_opened_but_pipes_to_write_to() {
-        let folder = tempfile::tempdir().unwrap();
-        let itself = std::env::current_exe().unwrap();
-        let test = Command::new(itself)
-            .args(["--exact", "media::sandbox::tests::inside", "--test-threads", "1"])
-            .env(INSIDE, folder.path())
-            .output()
-            .unwrap();
-        assert!(test.status.success(), "{}", String::from_utf8_lossy(&test.stdout));
-        assert_eq!(std::fs::read_to_string(folder.path().join("there")).unwrap(), "kept");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        for piped in [None, Some((PIPED, "yes"))] {
+            let folder = tempfile::tempdir().unwrap();
+            let itself = std::env::current_exe().unwrap();
+            let test = Command::new(itself)
+                .args(["--exact", "media::sandbox::tests::inside", "--test-threads", "1"])
+                .env(INSIDE, folder.path())
+                .envs(piped)
+                .output()
+                .unwrap();
+            assert!(test.status.success(), "{}", String::from_utf8_lossy(&test.stdout));
+            assert_eq!(std::fs::read_to_string(folder.path().join("there")).unwrap(), "kept");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
     }
 }

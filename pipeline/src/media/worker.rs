@@ -53,7 +53,7 @@ fn enter() -> Result<File, Error> {
     quiet();
     // It opens what cannot be opened later.
     LazyLock::force(&CORES);
-    sandbox::enter()?;
+    sandbox::enter(compare::needs_pipes())?;
     Ok(source)
 }
 

@@ -16,9 +16,14 @@ use crate::media::{Code, Error, Vmaf, sandbox};
 /// The column of the log that is wanted.
 const COLUMN: &str = "vmaf";
 
+/// Whether the libraries have the filter.
+pub fn is_there() -> bool {
+    ff::filter::find("libvmaf").is_some()
+}
+
 /// Whether it can be measured here.
 pub fn state() -> Vmaf {
-    if ff::filter::find("libvmaf").is_none() {
+    if !is_there() {
         Vmaf::NoFilter
     } else if !sandbox::may_write_to_pipes() {
         Vmaf::NotSafe
