@@ -19,12 +19,15 @@ use sha2::{Digest, Sha256};
 mod cache;
 mod file;
 mod folder;
+mod grow;
+mod grown;
 mod key;
 mod read;
 mod remote;
 pub mod s3;
 mod write;
 
+pub use grow::{Appender, Growing, Sum};
 pub use read::PIECE_BYTES;
 pub use write::Writer;
 
@@ -398,10 +401,15 @@ impl Blobs {
     }
 
     /// Gives up what was begun before `before_ms` (milliseconds since the Unix epoch) and never finished, such as the parts that
-    /// a crash leaves in a bucket; answers how many that were. A folder collects its own when it is opened.
-    pub async fn give_up_unfinished(&self, before_ms: i64) -> Result<u64, Error> {
+    /// a crash leaves in a bucket, unless it becomes a blob whose key `is_kept`; answers how many that were. A folder collects its
+    /// own when it is opened.
+    pub async fn give_up_unfinished(
+        &self,
+        before_ms: i64,
+        is_kept: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<u64, Error> {
         match &self.bucket {
-            Some(bucket) => bucket.give_up_unfinished(before_ms).await,
+            Some(bucket) => bucket.give_up_unfinished(before_ms, is_kept).await,
             None => Ok(0),
         }
     }

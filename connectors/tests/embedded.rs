@@ -87,5 +87,7 @@ suite!(
         prefixes_are_folders,
         bad_keys_are_refused,
         writers_and_removers_of_one_folder_do_not_trip,
+        a_blob_grows_over_many_writers_some_of_which_die,
+        a_growing_blob_with_its_sum_is_not_read_again_and_one_that_is_given_up_leaves_nothing,
     ]
 );

@@ -166,14 +166,15 @@ async fn any_edge_answers_for_any_job_progress_included() {
     assert_eq!((here.status(), there.status()), (reqwest::StatusCode::OK, reqwest::StatusCode::OK));
     assert_eq!(here.headers()["etag"], there.headers()["etag"]);
     assert_eq!(here.bytes().await.unwrap(), there.bytes().await.unwrap());
-    let listed = other.json("/api/workers").await;
     let of = |worker: &'_ Value, key: &str| worker[key].as_str().unwrap().to_owned();
-    let alive: Vec<(String, String)> = listed["workers"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|worker| (of(worker, "started_at"), of(worker, "id")))
-        .collect();
+    // One worker may have done it all before the other has said that it is there.
+    let alive: Vec<(String, String)> = eventually("both workers are listed", || async {
+        let listed = other.json("/api/workers").await;
+        let workers = listed["workers"].as_array().unwrap();
+        let named = workers.iter().map(|worker| (of(worker, "started_at"), of(worker, "id"))).collect::<Vec<_>>();
+        (named.len() == 2).then_some(named)
+    })
+    .await;
     assert!(alive.is_sorted(), "whoever started first is first: {alive:?}");
     let mut names: Vec<&str> = alive.iter().map(|(_, id)| id.as_str()).collect();
     names.sort_unstable();

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 use super::folder::{Folder, Staged, stage_failed};
+use super::grow::Growing;
 use super::{Error, blocking, claim};
 
 /// Bytes that are gathered before they are written.
@@ -48,7 +49,7 @@ enum State {
 
 struct Open {
     staged: Staged,
-    hasher: Sha256,
+    hasher: Option<Sha256>,
     size: u64,
 }
 
@@ -57,7 +58,7 @@ impl Writer {
         let (place, owned) = (Arc::clone(&folder), key.to_owned());
         let staged = blocking("write", key, move || place.stage(&owned)).await?;
         let file = Arc::clone(&staged.file);
-        let open = Box::new(Open { staged, hasher: Sha256::new(), size: 0 });
+        let open = Box::new(Open { staged, hasher: Some(Sha256::new()), size: 0 });
         Ok(Self {
             folder,
             key: key.to_owned(),
@@ -68,6 +69,30 @@ impl Writer {
             flush: None,
             flushed: Arc::new(AtomicU64::new(0)),
         })
+    }
+
+    /// Goes on with `growing`; answers how many bytes it has.
+    pub(super) async fn resume(folder: Arc<Folder>, growing: &Growing) -> Result<(Self, u64), Error> {
+        let (place, of) = (Arc::clone(&folder), growing.clone());
+        let (staged, size) = blocking("write", &growing.key, move || place.resume_file(&of)).await?;
+        let file = Arc::clone(&staged.file);
+        // Whoever appends keeps the sum of the whole; this one would begin in the middle.
+        let open = Box::new(Open { staged, hasher: None, size });
+        let (gathered, flushed) = (Vec::new(), Arc::new(AtomicU64::new(size)));
+        let state = State::Idle(open);
+        let key = growing.key.clone();
+        Ok((Self { folder, key, gathered, gathered_bytes: 0, state, file, flush: None, flushed }, size))
+    }
+
+    /// Makes durable what was written so far.
+    pub(super) async fn keep(&mut self) -> Result<(), Error> {
+        let open = self.settle().await?;
+        self.spill(open);
+        let open = self.settle().await?;
+        let (file, key) = (Arc::clone(&self.file), self.key.clone());
+        self.flushed.store(open.size, Ordering::Release);
+        self.state = State::Idle(open);
+        blocking("write", &self.key, move || file.sync_data().map_err(|error| stage_failed(&key, error))).await
     }
 
     pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
@@ -104,7 +129,9 @@ impl Writer {
         let key = self.key.clone();
         self.state = State::Busy(tokio::task::spawn_blocking(move || {
             for piece in &pieces {
-                open.hasher.update(piece);
+                if let Some(hasher) = &mut open.hasher {
+                    hasher.update(piece);
+                }
                 (&*open.staged.file).write_all(piece).map_err(|error| stage_failed(&key, error))?;
                 open.size += piece.len() as u64;
             }
@@ -157,7 +184,8 @@ impl Writer {
         let (folder, key) = (Arc::clone(&self.folder), self.key.clone());
         blocking("write", &self.key, move || {
             folder.publish(&open.staged, &key, true)?;
-            Ok(claim(&key, open.size, &open.hasher.finalize()))
+            let sum = open.hasher.map(Sha256::finalize).unwrap_or_default();
+            Ok(claim(&key, open.size, &sum))
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! Files of a blob store in a folder: durable first, visible second.
 
 use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +11,14 @@ use bytes::Bytes;
 use schemas::Claim;
 use sha2::{Digest, Sha256};
 
+use super::grow::Growing;
 use super::{Error, Meta, claim, key};
 
 /// Attempts to put a file into a folder that somebody else removes because it is empty.
 const PUBLISH_ATTEMPTS: usize = 100;
+
+/// What the file of a growing blob is called in its room.
+const GROWING: &str = "bytes";
 
 /// A folder of blobs.
 pub(super) struct Folder {
@@ -92,7 +96,7 @@ impl Folder {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(stage_failed(key, error)),
             };
-            let staged = Staged { path, file: Arc::new(file) };
+            let staged = Staged { path, file: Arc::new(file), is_kept: false };
             staged.file.lock().map_err(|error| stage_failed(key, error))?;
             // Somebody may have collected the file before it was locked.
             if staged.path.exists() {
@@ -140,6 +144,33 @@ impl Folder {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes the file of `growing`.
+    pub(super) fn begin_file(&self, growing: &Growing) -> Result<(), Error> {
+        self.put(&growing.within(GROWING), &[], true).map(drop)
+    }
+
+    /// Durable bytes of `growing`.
+    pub(super) fn grown(&self, growing: &Growing) -> Result<u64, Error> {
+        let key = growing.within(GROWING);
+        let (file, size) = self.open_blob(&key)?;
+        // A process that was killed may have written more than it flushed.
+        file.sync_data().map_err(|error| failed("look up", &key, error))?;
+        Ok(size)
+    }
+
+    /// Opens the file of `growing` behind its last byte; answers how many it has.
+    pub(super) fn resume_file(&self, growing: &Growing) -> Result<(Staged, u64), Error> {
+        let key = growing.within(GROWING);
+        let path = self.path(&key);
+        let opened = File::options().write(true).open(&path).and_then(|mut file| {
+            let size = file.seek(std::io::SeekFrom::End(0))?;
+            file.sync_data()?;
+            Ok((file, size))
+        });
+        let (file, size) = opened.map_err(|error| failed("write", &key, error))?;
+        Ok((Staged { path, file: Arc::new(file), is_kept: true }, size))
     }
 
     /// Writes a whole blob.
@@ -274,14 +305,18 @@ pub(super) fn stage_failed(key: &str, error: std::io::Error) -> Error {
     Error::Store { doing: "write", key: key.to_owned(), source: Box::new(error) }
 }
 
-/// A half-written file; gone when dropped, unless it has got another name.
+/// A half-written file; gone when dropped, unless it has got another name or is to be kept.
 pub(super) struct Staged {
     path: PathBuf,
     pub(super) file: Arc<File>,
+    is_kept: bool,
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         if let Err(error) = remove(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "a half-written blob cannot be removed");
         }

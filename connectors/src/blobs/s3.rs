@@ -7,7 +7,7 @@
 //! # Layout
 //! - [`settings`], `profile`: where the bucket is and who asks
 //! - here: whole blobs, lists and removal
-//! - [`read`], [`write`]: ranges and parts
+//! - [`read`], [`write`], [`grow`]: ranges and parts
 //! - `raw`, [`unfinished`]: requests that the client library lacks; [`diagnose`], [`trouble`]: what is wrong
 
 use std::future::Future;
@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use super::{Error, Meta, claim, failed, key};
 
 mod diagnose;
+mod grow;
 mod profile;
 mod raw;
 mod read;
@@ -36,6 +37,7 @@ mod unfinished;
 mod write;
 
 pub use diagnose::{diagnose, make_bucket};
+pub use grow::Parts;
 pub use settings::{Keys, Patience, Settings};
 pub use trouble::Trouble;
 pub(super) use write::Writer;

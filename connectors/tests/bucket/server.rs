@@ -53,7 +53,7 @@ where
     let (above, own) = settings.prefix.split_once('/').unwrap();
     let all = Blobs::in_bucket(&Settings { prefix: above.to_owned(), ..settings.clone() }).await.unwrap();
     all.delete_prefix(own).await.unwrap();
-    blobs.give_up_unfinished(i64::MAX).await.unwrap();
+    blobs.give_up_unfinished(i64::MAX, &|_| false).await.unwrap();
     if let Err(error) = ran {
         std::panic::resume_unwind(error.into_panic());
     }

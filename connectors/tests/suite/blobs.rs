@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use connectors::Blobs;
-use connectors::blobs::Error;
+use connectors::blobs::{Error, Growing};
 use futures::TryStreamExt;
 use schemas::Claim;
 
@@ -183,4 +183,80 @@ pub async fn writers_and_removers_of_one_folder_do_not_trip(blobs: Blobs) {
     removing.await.unwrap();
     blobs.put("jobs/x/last", "x".into()).await.unwrap();
     assert_eq!(blobs.read("jobs/x/last").await.unwrap(), "x");
+}
+
+pub async fn a_blob_grows_over_many_writers_some_of_which_die(blobs: Blobs) {
+    let bytes = noise((20 << 20) + 77);
+    let growing = blobs.begin_growing("jobs/g/source", "uploads/g").await.unwrap();
+    // As it is kept by its caller.
+    let growing: Growing = serde_json::from_str(&serde_json::to_string(&growing).unwrap()).unwrap();
+    assert_eq!(blobs.grown(&growing).await.unwrap(), 0);
+    let (mut durable, mut sum) = (0, None);
+    // Stretches of all sizes: a byte, just a part, a little more, several parts.
+    for (number, until) in [1, 4096, 8 << 20, (8 << 20) + 1, 18 << 20, (20 << 20) + 77].into_iter().enumerate() {
+        // Every other writer comes without the sum, as after a crash.
+        let mut appender = blobs.appender(&growing, if number % 2 == 0 { sum } else { None }).await.unwrap();
+        assert_eq!(appender.size(), durable as u64);
+        for piece in bytes[durable..until].chunks(1_000_000) {
+            appender.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        let (settled, next) = appender.settle().await.unwrap();
+        assert_eq!(settled, until as u64);
+        (durable, sum) = (until, next);
+        drop(appender);
+        assert_eq!(blobs.grown(&growing).await.unwrap(), durable as u64);
+        assert!(matches!(blobs.head("jobs/g/source").await, Err(Error::NotFound(_))), "it is not whole yet");
+        if number == 3 {
+            // One that dies before it settles: some of its bytes may be there, none of them wrong.
+            let mut killed = blobs.appender(&growing, None).await.unwrap();
+            killed.write(Bytes::copy_from_slice(&bytes[durable..durable + 3_000_000])).await.unwrap();
+            drop(killed);
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            let left = blobs.grown(&growing).await.unwrap() as usize;
+            assert!((durable..=durable + 3_000_000).contains(&left));
+            durable = left;
+        }
+    }
+    let appender = blobs.appender(&growing, None).await.unwrap();
+    let claim = appender.finish(&blobs, &growing).await.unwrap();
+    assert_eq!(claim.size, bytes.len() as u64);
+    assert_eq!(blobs.verify(&claim).await.unwrap(), "jobs/g/source");
+    assert_eq!(blobs.read("jobs/g/source").await.unwrap(), bytes);
+    // Whoever died after that finds it whole.
+    assert_eq!(blobs.grown(&growing).await.unwrap(), claim.size);
+    assert_eq!(blobs.claimed("jobs/g/source").await.unwrap(), claim);
+    blobs.give_up_growing(&growing).await.unwrap();
+    assert_eq!(keys(&blobs.list("").await.unwrap()), ["jobs/g/source"]);
+}
+
+pub async fn a_growing_blob_with_its_sum_is_not_read_again_and_one_that_is_given_up_leaves_nothing(blobs: Blobs) {
+    let bytes = noise(9 << 20);
+    let growing = blobs.begin_growing("jobs/h/source", "uploads/h/").await.unwrap();
+    let mut appender = blobs.appender(&growing, None).await.unwrap();
+    appender.write(Bytes::copy_from_slice(&bytes[..5_000_000])).await.unwrap();
+    let (_, sum) = appender.settle().await.unwrap();
+    // A sum of other bytes than lie there is of no use.
+    let other = blobs.begin_growing("jobs/i/source", "uploads/i").await.unwrap();
+    let mut wrong = blobs.appender(&other, sum.clone()).await.unwrap();
+    wrong.write("few".into()).await.unwrap();
+    let claim = wrong.finish(&blobs, &other).await.unwrap();
+    blobs.verify(&claim).await.unwrap();
+    let mut appender = blobs.appender(&growing, sum).await.unwrap();
+    appender.write(Bytes::copy_from_slice(&bytes[5_000_000..])).await.unwrap();
+    let claim = appender.finish(&blobs, &growing).await.unwrap();
+    blobs.verify(&claim).await.unwrap();
+    let lost = blobs.begin_growing("jobs/j/source", "uploads/j").await.unwrap();
+    let mut appender = blobs.appender(&lost, None).await.unwrap();
+    appender.write(Bytes::from(bytes)).await.unwrap();
+    appender.settle().await.unwrap();
+    drop(appender);
+    assert!(blobs.usage().await.unwrap() > 0);
+    for _ in 0..2 {
+        for growing in [&growing, &other, &lost] {
+            blobs.give_up_growing(growing).await.unwrap();
+        }
+    }
+    assert!(blobs.list("uploads/").await.unwrap().is_empty());
+    assert!(matches!(blobs.grown(&lost).await, Err(Error::NotFound(_))));
+    assert!(blobs.appender(&lost, None).await.is_err());
 }

@@ -22,8 +22,13 @@ struct Begun {
 }
 
 impl Bucket {
-    /// Gives up uploads below this store that began before `before_ms` (milliseconds since the Unix epoch); answers how many.
-    pub(in crate::blobs) async fn give_up_unfinished(&self, before_ms: i64) -> Result<u64, Error> {
+    /// Gives up uploads below this store that began before `before_ms` (milliseconds since the Unix epoch) and become no blob
+    /// whose key `is_kept`; answers how many.
+    pub(in crate::blobs) async fn give_up_unfinished(
+        &self,
+        before_ms: i64,
+        is_kept: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<u64, Error> {
         let prefix = if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) };
         let (mut key_marker, mut upload_marker) = (String::new(), String::new());
         let mut given_up = 0;
@@ -35,7 +40,7 @@ impl Bucket {
             let answer = self.asked(Method::GET, "", &query, "list unfinished uploads of").await?;
             for begun in begun(&answer).into_iter().filter(|begun| begun.at_ms < before_ms) {
                 // Some servers list more than what was asked for.
-                if begun.key.starts_with(&prefix) {
+                if begun.key.strip_prefix(&prefix).is_some_and(|key| !is_kept(key)) {
                     self.asked(Method::DELETE, &begun.key, &[("uploadId", &begun.upload)], "give up").await?;
                     given_up += 1;
                 }

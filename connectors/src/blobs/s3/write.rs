@@ -12,10 +12,11 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::{Bucket, Fault, WRITE_ID, write_id};
+use crate::blobs::grow::Growing;
 use crate::blobs::{Error, claim};
 
 /// Bytes of a part; stores take no smaller ones than 5 MiB, and no more than 10,000 of them: 80 GiB.
-const PART_BYTES: usize = 8 << 20;
+pub(super) const PART_BYTES: usize = 8 << 20;
 /// Parts on their way at a time. With the one that is being gathered a writer holds 32 MiB at most.
 const IN_FLIGHT: usize = 3;
 
@@ -24,23 +25,25 @@ const IN_FLIGHT: usize = 3;
 /// One that fits into a part is a single request; it replaces a blob of the same name as a whole, like a larger one when its
 /// last part is there.
 pub(in crate::blobs) struct Writer {
-    bucket: Arc<Bucket>,
+    pub(super) bucket: Arc<Bucket>,
     key: String,
     at: Path,
-    upload: Option<Upload>,
-    gathered: VecDeque<Bytes>,
-    gathered_bytes: usize,
+    pub(super) upload: Option<Upload>,
+    pub(super) gathered: VecDeque<Bytes>,
+    pub(super) gathered_bytes: usize,
     hasher: Sha256,
-    size: u64,
+    pub(super) size: u64,
+    /// For a blob that grows over many requests; its parts outlive the writer.
+    pub(super) growing: Option<Growing>,
 }
 
 /// The parts of a large blob.
-struct Upload {
-    id: String,
+pub(super) struct Upload {
+    pub(super) id: String,
     /// What the object will carry, so that it can be told from another of the same name.
-    write_id: String,
-    sending: JoinSet<Result<(usize, PartId), Error>>,
-    sent: Vec<Option<PartId>>,
+    pub(super) write_id: String,
+    pub(super) sending: JoinSet<Result<(usize, PartId), Error>>,
+    pub(super) sent: Vec<Option<PartId>>,
 }
 
 impl Writer {
@@ -55,6 +58,7 @@ impl Writer {
             gathered_bytes: 0,
             hasher: Sha256::new(),
             size: 0,
+            growing: None,
         })
     }
 
@@ -89,7 +93,9 @@ impl Writer {
     /// Sends a part; waits while too many are on their way.
     async fn send(&mut self) -> Result<(), Error> {
         if self.upload.is_none() {
-            self.upload = Some(self.begin_upload().await?);
+            let write_id = write_id();
+            let id = self.bucket.begin_upload(&self.key, &self.at, &write_id).await?;
+            self.upload = Some(Upload { id, write_id, sending: JoinSet::new(), sent: Vec::new() });
         }
         if let Some(upload) = &mut self.upload {
             while upload.sending.len() >= IN_FLIGHT {
@@ -108,17 +114,6 @@ impl Writer {
             part.map(|part| (index, part)).map_err(|error| gave_up(error, &key))
         });
         Ok(())
-    }
-
-    async fn begin_upload(&self) -> Result<Upload, Error> {
-        let write_id = write_id();
-        let attributes = Attributes::from_iter([(Attribute::Metadata(WRITE_ID.into()), write_id.clone())]);
-        let begin = || async {
-            let options = PutMultipartOptions { attributes: attributes.clone(), ..PutMultipartOptions::default() };
-            Ok(self.bucket.store.create_multipart_opts(&self.at, options).await?)
-        };
-        let id = self.bucket.insist("write", &self.key, begin).await?;
-        Ok(Upload { id, write_id, sending: JoinSet::new(), sent: Vec::new() })
     }
 
     pub(in crate::blobs) async fn finish(mut self) -> Result<Claim, Error> {
@@ -165,9 +160,21 @@ impl Writer {
     }
 }
 
+impl Bucket {
+    /// Begins an upload in parts; answers its name.
+    pub(super) async fn begin_upload(&self, key: &str, at: &Path, write_id: &str) -> Result<String, Error> {
+        let attributes = Attributes::from_iter([(Attribute::Metadata(WRITE_ID.into()), write_id.to_owned())]);
+        let begin = || async {
+            let options = PutMultipartOptions { attributes: attributes.clone(), ..PutMultipartOptions::default() };
+            Ok(self.store.create_multipart_opts(at, options).await?)
+        };
+        self.insist("write", key, begin).await
+    }
+}
+
 impl Upload {
     /// Waits for one of the parts on their way.
-    async fn land(&mut self) -> Result<(), Error> {
+    pub(super) async fn land(&mut self) -> Result<(), Error> {
         match self.sending.join_next().await {
             Some(Ok(landed)) => {
                 let (index, part) = landed?;
@@ -181,7 +188,7 @@ impl Upload {
 }
 
 /// Removes the parts. Those on their way are called back first, since a part that lands later would stay.
-async fn give_up(bucket: &Bucket, key: &str, at: &Path, mut upload: Upload) -> Result<(), Error> {
+pub(super) async fn give_up(bucket: &Bucket, key: &str, at: &Path, mut upload: Upload) -> Result<(), Error> {
     upload.sending.shutdown().await;
     let abort = || async {
         match bucket.store.abort_multipart(at, &upload.id).await {
@@ -209,6 +216,9 @@ fn gave_up(error: Error, key: &str) -> Error {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        if self.growing.is_some() {
+            return;
+        }
         let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) else { return };
         let (bucket, key, at) = (Arc::clone(&self.bucket), std::mem::take(&mut self.key), self.at.clone());
         runtime.spawn(async move {
