@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! - [`accept`]: connections; [`routes`]: which address does what; [`cors`]: who may ask from elsewhere
-//! - [`upload`]: bytes in; [`sweep`]: what became of uploads that broke off
+//! - [`upload`], [`tus`]: bytes in, at once and resumably; [`sweep`]: what became of uploads that broke off
 //! - [`jobs`], [`explain`], [`watch`]: what a job is, why it is not done, and how it changes; [`quality`]: how close it is to its source
 //! - [`play`], [`hls`], [`manifests`], [`captions`]: bytes out; [`deliver`], [`range`]: which of them
 //! - [`board`]: progress in memory; [`record`], [`events`]: events fold into rows
@@ -54,6 +54,7 @@ pub mod replay;
 pub mod routes;
 pub mod survey;
 pub mod sweep;
+pub mod tus;
 pub mod upload;
 pub mod watch;
 pub mod workers;
@@ -87,6 +88,10 @@ pub struct Settings {
     pub stages: Vec<KnownStage>,
     /// A worker of which nothing was heard for so long counts as gone.
     pub worker_timeout: Duration,
+    /// How long a resumable upload waits for more bytes before it is removed.
+    pub upload_expiry: Duration,
+    /// Whose pages may upload from their own origin.
+    pub upload_origins: cors::Origins,
 }
 
 /// A stage as the edge knows it, which runs none.
@@ -122,6 +127,8 @@ impl Default for Settings {
             has_registry: false,
             stages: Vec::new(),
             worker_timeout: Duration::from_secs(10),
+            upload_expiry: Duration::from_secs(24 * 3600),
+            upload_origins: cors::Origins::Any,
         }
     }
 }
@@ -143,13 +150,16 @@ pub struct Edge {
     shutdown: CancellationToken,
     /// Work that outlives its request, such as tidying up after an upload whose client went away.
     tasks: TaskTracker,
+    /// What is known of resumable uploads without reading their bytes.
+    sums: tus::Sums,
 }
 
 impl Edge {
     /// An edge that tells event streams to end at `shutdown`.
     pub fn new(settings: Settings, doors: Doors, board: Arc<Board>, shutdown: CancellationToken) -> Arc<Self> {
         let manifests = Arc::clone(board.manifests());
-        Arc::new(Self { settings, doors, board, manifests, shutdown, tasks: TaskTracker::new() })
+        let (tasks, sums) = (TaskTracker::new(), tus::Sums::default());
+        Arc::new(Self { settings, doors, board, manifests, shutdown, tasks, sums })
     }
 }
 
@@ -171,6 +181,7 @@ pub async fn serve(
         board.follow(shutdown.clone()),
         sweeper.run(&doors, &shutdown),
         survey::run(&doors, &board, worker_timeout, &shutdown),
+        edge.tidy_uploads(),
     );
     edge.tasks.close();
     // Connections are gone by now; what is left tidies up, which takes a moment.

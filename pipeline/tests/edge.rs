@@ -10,6 +10,8 @@ mod bucket;
 mod connections;
 #[path = "edge/doors.rs"]
 mod doors;
+#[path = "edge/full.rs"]
+mod full;
 #[path = "edge/house.rs"]
 mod house;
 #[path = "edge/jobs.rs"]
@@ -34,6 +36,8 @@ mod survey;
 mod sweep;
 #[path = "../src/runner/tests/switch.rs"]
 mod switch;
+#[path = "edge/tus.rs"]
+mod tus;
 #[path = "edge/upload.rs"]
 mod upload;
 #[path = "edge/video.rs"]

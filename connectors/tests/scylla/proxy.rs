@@ -42,6 +42,8 @@ struct State {
     /// Requests that hold these bytes never reach the node.
     swallowed: std::sync::OnceLock<&'static str>,
     away: watch::Sender<bool>,
+    /// Requests that the node gets long after the client has seen the connection break.
+    late: watch::Sender<u32>,
 }
 
 impl Proxy {
@@ -55,6 +57,7 @@ impl Proxy {
             was_cut: AtomicBool::new(false),
             swallowed: std::sync::OnceLock::new(),
             away: watch::Sender::new(false),
+            late: watch::Sender::new(0),
         });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
@@ -76,6 +79,11 @@ impl Proxy {
     pub fn settle(&self) -> bool {
         self.state.countdown.store(-1, Ordering::SeqCst);
         self.state.was_cut.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the node has got every request that was to be late.
+    pub async fn quiet(&self) {
+        self.state.late.subscribe().wait_for(|late| *late == 0).await.unwrap();
     }
 
     /// Requests that hold `text` get no answer from now on; the connection stays.
@@ -116,7 +124,7 @@ async fn serve(state: Arc<State>, client: TcpStream) {
 }
 
 /// Hands requests on, frame by frame, until the connection ends or is to break.
-async fn requests(state: &State, mut client: OwnedReadHalf, mut node: OwnedWriteHalf, broken: Arc<AtomicBool>) {
+async fn requests(state: &Arc<State>, mut client: OwnedReadHalf, mut node: OwnedWriteHalf, broken: Arc<AtomicBool>) {
     loop {
         let mut frame = vec![0; HEADER];
         if client.read_exact(&mut frame).await.is_err() {
@@ -149,10 +157,13 @@ async fn requests(state: &State, mut client: OwnedReadHalf, mut node: OwnedWrite
                 tokio::time::sleep(Duration::from_millis(150)).await;
             }
             Cut::Late => {
+                let state = Arc::clone(state);
+                state.late.send_modify(|late| *late += 1);
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(700)).await;
                     let _ = node.write_all(&frame).await;
                     tokio::time::sleep(Duration::from_millis(300)).await;
+                    state.late.send_modify(|late| *late -= 1);
                 });
             }
         }

@@ -18,16 +18,16 @@ use hyper_util::service::TowerToHyperService;
 use schemas::JobId;
 use tokio::time::Instant;
 use warp::filters::BoxedFilter;
-use warp::http::header::{LOCATION, X_CONTENT_TYPE_OPTIONS};
+use warp::http::header::{LOCATION, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use warp::http::uri::PathAndQuery;
 use warp::http::{Method, Request, StatusCode, Uri};
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
-use super::Edge;
 use super::health::Health;
 use super::problem::Problem;
 use super::upload::body::Body;
+use super::{Edge, Settings};
 use super::{cors, page, registry};
 use crate::metrics;
 
@@ -43,22 +43,23 @@ struct Route(&'static str);
 pub fn service(
     edge: Arc<Edge>,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
-    let prefix: Arc<str> = edge.settings.prefix().into();
-    let routes = TowerToHyperService::new(warp::service(routes(edge)));
+    let routes = TowerToHyperService::new(warp::service(routes(Arc::clone(&edge))));
     service_fn(move |request: Request<Incoming>| {
-        let (routes, prefix) = (routes.clone(), Arc::clone(&prefix));
+        let (routes, edge) = (routes.clone(), Arc::clone(&edge));
         // Boxed: the future of all routes together is large, and lives as long as the request.
-        Box::pin(async move { Ok(answer(&routes, &prefix, request).await) })
+        Box::pin(async move { Ok(answer(&routes, &edge.settings, request).await) })
             as Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>
     })
 }
 
-async fn answer<S>(routes: &S, prefix: &str, mut request: Request<Incoming>) -> Response
+async fn answer<S>(routes: &S, settings: &Settings, mut request: Request<Incoming>) -> Response
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
 {
     let began = Instant::now();
     let method = request.method().clone();
+    let (prefix, origins) = (settings.prefix(), &settings.upload_origins);
+    let origin = request.headers().get(ORIGIN).cloned();
     if !prefix.is_empty() && request.uri().path() == prefix {
         return redirect(&format!("{prefix}/"));
     }
@@ -67,8 +68,8 @@ where
     }
     let path = request.uri().path().to_owned();
     let mut response = if method == Method::OPTIONS {
-        cors::options(&path)
-    } else if cors::is_foreign_change(&method, request.headers()) {
+        cors::options(&path, settings.max_upload_bytes)
+    } else if cors::is_foreign_change(&method, &path, request.headers(), origins) {
         let detail = "pages of other sites may not change anything here";
         Problem::new(StatusCode::FORBIDDEN, "cross_site", detail).response()
     } else {
@@ -77,7 +78,7 @@ where
             Err(never) => match never {},
         }
     };
-    cors::mark(&method, &path, response.headers_mut());
+    cors::mark(&method, &path, origin.as_ref(), origins, response.headers_mut());
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let route = response.extensions_mut().remove::<Route>().map_or("other", |route| route.0);
     let status = response.status().as_u16();
@@ -97,6 +98,7 @@ fn name_of(method: &Method) -> &'static str {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
+        Method::PATCH => "PATCH",
         Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
@@ -125,7 +127,7 @@ fn redirect(to: &str) -> Response {
 fn routes(edge: Arc<Edge>) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let streams = stream_routes(&edge);
     let jobs = job_routes(&edge);
-    let uploads = upload_route(&edge);
+    let uploads = upload_routes(&edge);
     let operate = operate::routes(&edge);
     let registry = registry_route(&edge);
     let rest = other_routes(&edge);
@@ -274,11 +276,26 @@ async fn job_part(
     }
 }
 
-fn upload_route(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
-    warp::path!("api" / "upload")
-        .and(asked(edge))
-        .and(warp::body::stream().map(boxed_body))
-        .then(|edge: Arc<Edge>, method: Method, headers: HeaderMap, query: String, body| async move {
+fn upload_routes(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
+    let begun = warp::path!("api" / "uploads").and(asked(edge)).and(warp::body::stream().map(boxed_body)).then(
+        |edge: Arc<Edge>, method: Method, headers: HeaderMap, _: String, body| async move {
+            at("/api/uploads", edge.uploads(method, headers, body).await)
+        },
+    );
+    let one = warp::path!("api" / "uploads" / String).and(asked(edge)).and(warp::body::stream().map(boxed_body)).then(
+        |id: String, edge: Arc<Edge>, method: Method, headers: HeaderMap, _: String, body| async move {
+            let answer = match parse(&id) {
+                Ok(id) => edge.upload_at(id, method, headers, body).await,
+                Err(problem) => {
+                    drop(Body::read(body));
+                    Err(problem)
+                }
+            };
+            at("/api/uploads/{id}", answer)
+        },
+    );
+    let whole = warp::path!("api" / "upload").and(asked(edge)).and(warp::body::stream().map(boxed_body)).then(
+        |edge: Arc<Edge>, method: Method, headers: HeaderMap, query: String, body| async move {
             let answer = match method {
                 Method::POST => edge.upload(headers, query, body).await,
                 _ => {
@@ -288,8 +305,9 @@ fn upload_route(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
                 }
             };
             at("/api/upload", answer)
-        })
-        .boxed()
+        },
+    );
+    begun.or(one).unify().or(whole).unify().boxed()
 }
 
 fn registry_route(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {

@@ -137,7 +137,10 @@ impl Sweeper {
 
 /// Gives up blobs of which a crash has left parts that nobody sees, and that are paid for; answers how many.
 pub async fn collect(doors: &Doors) -> Result<u64, Error> {
-    let given_up = doors.blobs.give_up_unfinished(doors.clock.now_ms() - ABANDONED_AFTER_MS, &|_| false).await?;
+    // Those of uploads that still arrive expire by themselves.
+    let growing = super::tus::tidy::growing(doors).await;
+    let is_kept = |key: &str| growing.contains(key);
+    let given_up = doors.blobs.give_up_unfinished(doors.clock.now_ms() - ABANDONED_AFTER_MS, &is_kept).await?;
     if given_up > 0 {
         tracing::info!(given_up, "gave up blobs that nobody will finish");
     }

@@ -137,9 +137,7 @@ impl Edge {
             return Err(Problem::unsupported_media("the file is empty"));
         }
         if sniff::sniff(&head).is_none() {
-            return Err(Problem::unsupported_media(
-                "the first bytes are those of no video that is taken: MP4, MOV, AVI, WebM, Matroska or MPEG-TS",
-            ));
+            return Err(no_video());
         }
         let now_ms = self.doors.clock.now_ms();
         let job = (self.settings.new_job)(u64::try_from(now_ms).unwrap_or(0));
@@ -220,7 +218,7 @@ impl Edge {
     }
 
     /// The bytes are durable: row, event, answer. A catalog that is away is waited for, here for a while and then by a task.
-    async fn publish(&self, intent: UploadIntent, event: UploadReceived) -> Result<JobRow, Problem> {
+    pub(super) async fn publish(&self, intent: UploadIntent, event: UploadReceived) -> Result<JobRow, Problem> {
         let job = event.job;
         let (doors, board) = (self.doors.clone(), Arc::clone(&self.board));
         let is_in_catalog = Arc::new(AtomicBool::new(false));
@@ -343,6 +341,13 @@ where
         }
     }
     Ok((head.freeze(), false))
+}
+
+/// The refusal of bytes that are no video.
+pub(super) fn no_video() -> Problem {
+    Problem::unsupported_media(
+        "the first bytes are those of no video that is taken: MP4, MOV, AVI, WebM, Matroska or MPEG-TS",
+    )
 }
 
 fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
