@@ -74,9 +74,12 @@ pub enum Command {
     },
     /// Upload videos
     Submit {
-        /// Videos to upload
+        /// Videos to upload: files, folders, or patterns such as 'clips/**/*.mp4'
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// How many are sent at a time
+        #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+        parallel: u8,
         /// Follow each job to its end; fail if one fails
         #[arg(long)]
         wait: bool,
@@ -275,6 +278,12 @@ pub struct SettingFlags {
     /// Largest upload [default: 500 MB]
     #[arg(long, value_name = "SIZE")]
     pub max_upload_bytes: Option<String>,
+    /// Hours that a resumable upload waits for more bytes before it is removed [default: 24]
+    #[arg(long, value_name = "HOURS", allow_negative_numbers = true)]
+    pub upload_expiry_h: Option<String>,
+    /// Whose pages may upload resumably from elsewhere: *, none, or https://a.example,https://b.example [default: *]
+    #[arg(long, value_name = "ORIGINS")]
+    pub upload_origins: Option<String>,
     /// Schema registry for Kafka: built-in or http://[user:password@]host:8081[/path] [default: built-in]
     #[arg(long, value_name = "REGISTRY")]
     pub registry: Option<String>,
@@ -322,6 +331,8 @@ impl SettingFlags {
             ("blobs", self.blobs),
             ("public_path", self.public_path),
             ("max_upload_bytes", self.max_upload_bytes),
+            ("upload_expiry_h", self.upload_expiry_h),
+            ("upload_origins", self.upload_origins),
             ("registry", self.registry),
             ("topic_prefix", self.topic_prefix),
             ("instance", self.instance),
@@ -344,8 +355,9 @@ impl SettingFlags {
 /// and are not for here.
 pub async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Submit { files, wait, json, server } => {
-            submit::run(&Client::new(&server.server)?, &files, wait, json).await
+        Command::Submit { files, parallel, wait, json, server } => {
+            let wish = submit::Wish { files, wait, json, parallel: parallel.into() };
+            submit::run(&Client::new(&server.server)?, &wish).await
         }
         Command::Jobs { id: Some(id), json, server, .. } => jobs::one(&Client::new(&server.server)?, &id, json).await,
         Command::Jobs { id: None, json, state, label, limit, server } => {

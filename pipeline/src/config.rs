@@ -21,6 +21,7 @@ use std::time::Duration;
 use connectors::open::{BlobsAt, CatalogAt, LogAt, Wanted};
 use serde::Serialize;
 
+use crate::edge::cors::Origins;
 use crate::shelf::place::Place;
 
 pub use key::{KEYS, Key};
@@ -218,6 +219,10 @@ pub struct Config {
     pub public_path: String,
     /// Largest upload in bytes.
     pub max_upload_bytes: u64,
+    /// How long a resumable upload waits for more bytes.
+    pub upload_expiry: Duration,
+    /// Whose pages may upload resumably from their own origin.
+    pub upload_origins: Origins,
     /// How many pieces of work run at once in this process.
     pub slots: usize,
     /// How long running work may take to finish on shutdown.
@@ -274,6 +279,8 @@ impl Config {
             data,
             public_path: reader.public_path()?,
             max_upload_bytes: reader.size("max_upload_bytes")?,
+            upload_expiry: reader.upload_expiry()?,
+            upload_origins: reader.upload_origins()?,
             slots: reader.slots(cores)?,
             session_timeout: reader.session_timeout()?,
             grace: reader.grace()?,

@@ -10,6 +10,8 @@ mod models;
 mod ports;
 #[path = "cli/server.rs"]
 mod server;
+#[path = "cli/submit.rs"]
+mod submit;
 #[path = "cli/up.rs"]
 mod up;
 
@@ -25,6 +27,7 @@ fn streamforge(folder: &tempfile::TempDir, arguments: &[&str]) -> Command {
         command.env_remove(name);
     }
     command.current_dir(folder.path()).args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command.env("XDG_STATE_HOME", folder.path().join("state"));
     command
 }
 
@@ -218,58 +221,11 @@ fn the_doctor_finds_a_taken_port_and_says_how_to_mend_it() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the doctor leaves nothing behind");
 }
 
-#[test]
-fn submit_streams_the_file_and_says_where_to_watch() {
-    let server = Server::start(|request| match request.line.as_str() {
-        "POST /api/upload?name=a+b.mp4" => Reply::json(201, &job("received")),
-        _ => Reply::json(404, &json!({})),
-    });
-    let folder = tempfile::tempdir().unwrap();
-    let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
-    std::fs::write(folder.path().join("a b.mp4"), &bytes).unwrap();
-    let url = server.url();
-    let submit = |more: &[&str]| {
-        let arguments = [&["submit", "a b.mp4", "--server", &url], more].concat();
-        output(&mut streamforge(&folder, &arguments))
-    };
-    let said = submit(&[]);
-    assert_exit(&said, 0);
-    assert_eq!(stdout(&said), format!("{ID}  received  holiday.mov\n  watch it at {}/#{ID}\n", server.url()));
-    assert_eq!(stderr(&said), "", "piped output has no bars");
-    let document: Value = serde_json::from_slice(&submit(&["--json"]).stdout).unwrap();
-    assert_eq!(document, job("received"));
-    let requests = server.requests();
-    assert_eq!(requests[0].body, bytes);
-    assert_eq!(requests[0].header("content-length"), Some("3000000"));
-    assert_eq!(requests[0].header("content-type"), Some("application/octet-stream"));
-}
-
-#[test]
-fn submit_tells_each_refusal_and_goes_on_with_the_others() {
-    let server = Server::start(|request| match request.line.as_str() {
-        "POST /api/upload?name=large.mp4" => Reply::problem(413, "too_large", "the body is over the limit of 500 MB"),
-        _ => Reply::json(201, &job("received")),
-    });
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["large.mp4", "good.mp4"] {
-        std::fs::write(folder.path().join(name), b"x").unwrap();
-    }
-    let asked = ["submit", "large.mp4", "good.mp4", "--server", &server.url()];
-    let said = output(&mut streamforge(&folder, &asked));
-    assert_failure(
-        &said,
-        1,
-        "large.mp4: the server refused: the body is over the limit of 500 MB (413, too_large)",
-        "smaller",
-    );
-    assert!(stdout(&said).contains("received"));
-}
-
 /// A server whose event stream breaks once, then ends with `end`.
 fn breaking(end: &'static str) -> Server {
     let mut asked = 0;
     Server::start(move |request| match request.line.as_str() {
-        line if line.starts_with("POST /api/upload") => Reply::json(201, &job("received")),
+        line if line.contains(" /api/uploads") => submit::taken(request),
         line if line == format!("GET /api/jobs/{ID}/events") => {
             asked += 1;
             match asked {

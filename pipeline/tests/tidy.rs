@@ -35,6 +35,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("multer", &["pipeline/src/edge"]),
     ("clap", &["pipeline/src/cli", "pipeline/src/main"]),
     ("clap_complete", &["pipeline/src/cli"]),
+    ("glob", &["pipeline/src/cli"]),
+    ("sha1", &["pipeline/src/edge/tus"]),
 ];
 const CATALOG: &str = "connectors/src/catalog/embedded";
 

@@ -156,7 +156,7 @@ pub fn id_part(id: &str) -> Result<&str, Failure> {
 }
 
 /// The server's own words, from `application/problem+json` where it speaks that.
-async fn refused(mut response: Response) -> Failure {
+pub(super) async fn refused(mut response: Response) -> Failure {
     let status = response.status();
     let mut body = Vec::new();
     while body.len() < 64 << 10 {

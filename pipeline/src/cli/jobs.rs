@@ -112,7 +112,7 @@ pub async fn one(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
 
 /// Where a person watches the job `id`.
 pub fn page(client: &Client, id: &str) -> String {
-    client.address(&format!("#{id}"))
+    client.address(&format!("jobs/{id}"))
 }
 
 /// What is said of a job that has ended.

@@ -292,6 +292,8 @@ impl Roles {
         let settings = edge::Settings {
             max_upload_bytes: self.config.max_upload_bytes,
             public_path: self.config.public_path.clone(),
+            upload_expiry: self.config.upload_expiry,
+            upload_origins: self.config.upload_origins.clone(),
             grace: self.config.grace,
             is_alone: doors_wanted.is_one_process(),
             keeps_sources: !self.stages.is_empty(),

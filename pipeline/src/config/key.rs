@@ -30,7 +30,7 @@ const fn key(name: &'static str, default: &'static str, about: &'static str) -> 
 }
 
 /// Every setting there is.
-pub const KEYS: [Key; 19] = [
+pub const KEYS: [Key; 21] = [
     key("listen", "127.0.0.1:8080", "where the edge listens; port 0 takes any free one"),
     key("ops_listen", "127.0.0.1:9464", "where metrics, health and readiness are served"),
     key("data", "./data", "folder of everything that the embedded doors keep"),
@@ -39,6 +39,12 @@ pub const KEYS: [Key; 19] = [
     key("blobs", "", "where bytes lie: file://<folder> or s3://bucket/prefix; file://<data>/blobs by default"),
     key("public_path", "/", "prefix under which a proxy shows the edge"),
     key("max_upload_bytes", "500 MB", "largest upload, such as 500 MB or 2 GiB"),
+    key("upload_expiry_h", "24", "hours that a resumable upload waits for more bytes before it is removed"),
+    key(
+        "upload_origins",
+        "*",
+        "whose pages may upload resumably from elsewhere: `*`, `none`, or https://a.example,https://b.example",
+    ),
     key("registry", "built-in", "schema registry: `built-in` or http://[user:password@]host:8081[/path]; for Kafka"),
     key("topic_prefix", "", "what names of topics and groups begin with, where several share a Kafka"),
     key("instance", "", "name of this process in Kafka's groups, so that a restart keeps its partitions"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use connectors::log::registry::Address;
 use connectors::open::{BlobsAt, Brokers, CatalogAt, LogAt};
 
+use crate::edge::cors::Origins;
 use crate::shelf::place::Place;
 
 use super::{Error, KAFKA, LogFormat, Origin, Setting, door, size};
@@ -167,6 +168,35 @@ impl Reader<'_> {
             Ok(0) => Self::bad(setting, "it must be more than nothing"),
             Ok(bytes) => Ok(bytes),
             Err(error) => Self::bad(setting, error.to_string()),
+        }
+    }
+
+    pub fn upload_expiry(&self) -> Result<Duration, Error> {
+        let setting = self.setting("upload_expiry_h");
+        match setting.value.parse::<f64>() {
+            // A second at least, a year at most.
+            Ok(hours) if (1.0 / 3_600.0..=8_760.0).contains(&hours) => Ok(Duration::from_secs_f64(hours * 3_600.0)),
+            _ => Self::bad(setting, "it must be a number of hours up to 8760, such as 24 or 0.5"),
+        }
+    }
+
+    pub fn upload_origins(&self) -> Result<Origins, Error> {
+        let setting = self.setting("upload_origins");
+        let named: Vec<String> = setting.value.split(',').map(|origin| origin.trim().to_owned()).collect();
+        // An origin is scheme, host and port and nothing else (RFC 6454, section 6.1).
+        let is_origin = |origin: &String| {
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
+            host.is_some_and(|host| !host.is_empty() && host.chars().all(plain))
+        };
+        match setting.value.trim() {
+            "*" => Ok(Origins::Any),
+            "none" => Ok(Origins::Only(Vec::new())),
+            _ if named.iter().all(is_origin) => Ok(Origins::Only(named)),
+            _ => Self::bad(
+                setting,
+                "it must be `*`, `none`, or origins such as https://videos.example with commas between",
+            ),
         }
     }
 

@@ -26,38 +26,45 @@ pub struct Reply {
     status: u16,
     kind: &'static str,
     body: String,
+    headers: String,
 }
 
 impl Reply {
     /// JSON.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self { status, kind: "application/json", body: body.to_string() }
+        Self { status, kind: "application/json", body: body.to_string(), headers: String::new() }
     }
 
     /// A refusal.
     pub fn problem(status: u16, code: &str, detail: &str) -> Self {
         let body = serde_json::json!({ "status": status, "code": code, "detail": detail, "title": "No" });
-        Self { status, kind: "application/problem+json", body: body.to_string() }
+        Self { status, kind: "application/problem+json", body: body.to_string(), headers: String::new() }
     }
 
     /// An event stream that breaks off where `body` ends.
     pub fn events(body: &str) -> Self {
-        Self { status: 200, kind: "text/event-stream", body: body.to_owned() }
+        Self { status: 200, kind: "text/event-stream", body: body.to_owned(), headers: String::new() }
     }
 
     /// A page.
     pub fn html(body: &str) -> Self {
-        Self { status: 200, kind: "text/html", body: body.to_owned() }
+        Self { status: 200, kind: "text/html", body: body.to_owned(), headers: String::new() }
     }
 
     /// What an S3 server says when it refuses.
     pub fn xml(status: u16, body: &str) -> Self {
-        Self { status, kind: "application/xml", body: body.to_owned() }
+        Self { status, kind: "application/xml", body: body.to_owned(), headers: String::new() }
+    }
+
+    /// The same with one more header.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push_str(&format!("{name}: {value}\r\n"));
+        self
     }
 
     /// Nothing but a status.
     pub fn empty(status: u16) -> Self {
-        Self { status, kind: "text/plain", body: String::new() }
+        Self { status, kind: "text/plain", body: String::new(), headers: String::new() }
     }
 }
 
@@ -81,8 +88,8 @@ impl Server {
                 let reply = answer(&request);
                 seen.lock().unwrap().push(request);
                 let head = format!(
-                    "HTTP/1.1 {} Said\r\ncontent-type: {}\r\nconnection: close\r\n\r\n",
-                    reply.status, reply.kind
+                    "HTTP/1.1 {} Said\r\ncontent-type: {}\r\nconnection: close\r\n{}\r\n",
+                    reply.status, reply.kind, reply.headers
                 );
                 let _ = connection.write_all(format!("{head}{}", reply.body).as_bytes());
             }

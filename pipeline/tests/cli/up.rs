@@ -13,14 +13,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Up {
     /// Until it has ended.
     child: Option<Child>,
-    url: String,
+    pub(super) url: String,
     ops: String,
 }
 
 /// Starts `up` on ports of its own and waits until it serves.
 pub(super) fn up(folder: &tempfile::TempDir, more: &[&str]) -> Up {
-    let arguments =
-        [&["up", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data", "data"], more].concat();
+    up_at(folder, "127.0.0.1:0", more)
+}
+
+/// The same at an address of the caller's choice.
+pub(super) fn up_at(folder: &tempfile::TempDir, listen: &str, more: &[&str]) -> Up {
+    let arguments = [&["up", "--listen", listen, "--ops-listen", "127.0.0.1:0", "--data", "data"], more].concat();
     let mut command = streamforge(folder, &arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -36,6 +40,11 @@ pub(super) fn up(folder: &tempfile::TempDir, more: &[&str]) -> Up {
 }
 
 impl Up {
+    /// Status and text of `GET path`.
+    pub(super) fn get(&self, path: &str) -> (u16, String) {
+        get(&self.url, path)
+    }
+
     pub(super) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.as_ref().unwrap().id().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
