@@ -63,10 +63,11 @@ pub const KEYS: [Key; 21] = [
 ];
 
 /// Variables with the prefix of settings that say something else, some of them to the script that builds.
-const OTHER_VARIABLES: [&str; 6] = [
+const OTHER_VARIABLES: [&str; 7] = [
     "STREAMFORGE_SERVER",
     "STREAMFORGE_BINARY",
     "STREAMFORGE_ML",
+    "STREAMFORGE_PAGE",
     "STREAMFORGE_LIBTORCH_CACHE",
     "STREAMFORGE_PYPI_FILES",
     super::FILE_VARIABLE,

@@ -25,6 +25,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::health::Health;
+use super::page::Document;
 use super::problem::Problem;
 use super::upload::body::Body;
 use super::{Edge, Settings};
@@ -362,15 +363,26 @@ fn other_routes(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
             at("/api/openapi.json", reads(&method).map(|()| page::openapi(edge.settings.prefix())))
         },
     );
-    let page = warp::path::end().map(String::new).or(warp::path!(String)).unify().and(warp::method()).and_then(
-        |name: String, method: Method| async move {
-            match page::file(&name) {
-                Some(file) => Ok(at("/", reads(&method).map(|()| file))),
-                None => Err(warp::reject::not_found()),
-            }
+    events.or(health).unify().or(openapi).unify().or(page_routes(edge)).unify().boxed()
+}
+
+/// The page, at each address that it shows of itself, and its files.
+fn page_routes(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
+    let job = warp::path!("jobs" / String).map(|_| Document::Index);
+    let index = warp::path::end().or(warp::path!("workers")).unify().map(|| Document::Index);
+    let embed = warp::path!("embed" / String).map(|_| Document::Embed);
+    let document = index.or(job).unify().or(embed).unify().and(asked(edge)).then(
+        |document: Document, edge: Arc<Edge>, method: Method, _: HeaderMap, _: String| async move {
+            at("/", reads(&method).map(|()| page::document(document, edge.settings.prefix())))
         },
     );
-    events.or(health).unify().or(openapi).unify().or(page).unify().boxed()
+    let asset = warp::path!("assets" / String).and(asked(edge)).then(
+        |name: String, _: Arc<Edge>, method: Method, headers: HeaderMap, _: String| async move {
+            let found = || page::asset(&name, &headers).ok_or_else(|| Problem::not_found("the page has no such file"));
+            at("/assets/{name}", reads(&method).and_then(|()| found()))
+        },
+    );
+    document.or(asset).unify().boxed()
 }
 
 /// The answer, marked with the route that gave it.
