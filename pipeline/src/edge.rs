@@ -6,7 +6,7 @@
 //! # Layout
 //! - [`accept`]: connections; [`routes`]: which address does what; [`cors`]: who may ask from elsewhere
 //! - [`upload`], [`tus`]: bytes in, at once and resumably; [`sweep`]: what became of uploads that broke off
-//! - [`jobs`], [`explain`], [`watch`]: what a job is, why it is not done, and how it changes; [`quality`]: how close it is to its source
+//! - [`jobs`], [`explain`], [`watch`], [`timeline`]: what a job is, why it is not done, how it changes, and who did what when; [`quality`]: how close it is to its source
 //! - [`play`], [`hls`], [`manifests`], [`captions`]: bytes out; [`deliver`], [`range`]: which of them
 //! - [`board`]: progress in memory; [`record`], [`events`]: events fold into rows
 //! - [`health`], [`ops`]: for balancers and operators; [`registry`]: schemas for other people's clients; [`workers`], [`dlq`], [`replay`]: for who operates
@@ -54,6 +54,7 @@ pub mod replay;
 pub mod routes;
 pub mod survey;
 pub mod sweep;
+pub mod timeline;
 pub mod tus;
 pub mod upload;
 pub mod watch;

@@ -79,6 +79,17 @@ struct Shared {
 
 impl Shared {
     /// Nobody wants results of `job` any more: stops what runs, drops what waits.
+    /// Stops required work of `job`, as somebody wishes; the rest waits until it is known how the job ends.
+    fn end_required(&self, job: JobId, why: jobs::Gone) {
+        self.jobs.end_required(job, why);
+        for pool in &self.pools {
+            for task in pool.remove_where(|task| task.job() == job && task.station.stage.is_required()) {
+                tracing::info!(stage = task.station.name(), %job, ?why, "dropped what waited: somebody wishes so");
+                task.finish();
+            }
+        }
+    }
+
     fn end_job(&self, job: JobId, why: jobs::Gone) {
         self.jobs.end(job, why);
         for pool in &self.pools {

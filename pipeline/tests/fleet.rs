@@ -161,6 +161,14 @@ async fn any_edge_answers_for_any_job_progress_included() {
         let listed = edge.json("/api/jobs").await;
         assert_eq!((&listed["jobs"][0]["id"], &listed["jobs"][0]["state"]), (&job.clone().into(), &"ready".into()));
     }
+    let timeline = other.json(&format!("/api/jobs/{job}/timeline")).await;
+    let spans = timeline["spans"].as_array().unwrap();
+    let of = |stage: &str| spans.iter().filter(|span| span["stage"] == stage).collect::<Vec<_>>();
+    assert_eq!((of("probe").len(), of("stitch").len(), of("transcode").len() > 8), (1, 1, true), "{timeline}");
+    for span in spans {
+        assert!(["w1", "w2"].contains(&span["worker"].as_str().unwrap()), "{span}");
+        assert!(span["began_at"].as_str().unwrap() <= span["ended_at"].as_str().unwrap(), "{span}");
+    }
     let address = format!("/api/stream/{job}/360p");
     let (here, there) = (one.get(&address).await, other.get(&address).await);
     assert_eq!((here.status(), there.status()), (reqwest::StatusCode::OK, reqwest::StatusCode::OK));

@@ -65,6 +65,20 @@ pub struct Fact<T> {
     pub offset: Option<i64>,
     /// What it says.
     pub event: T,
+    /// When and by whom it was made, as its record says; nothing is decided by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Timing>,
+}
+
+/// When an event was made, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// When the work began, milliseconds since the Unix epoch; absent for what no worker made.
+    pub began_at: Option<i64>,
+    /// When the event was appended, milliseconds since the Unix epoch.
+    pub ended_at: i64,
+    /// The worker.
+    pub worker: Option<String>,
 }
 
 /// Any event that moves a job row.
@@ -173,19 +187,25 @@ impl JobRow {
     ///
     /// Applying the same events in another order, or some of them twice, gives the same row.
     pub fn apply(&mut self, event: JobEvent, offset: Option<i64>) {
+        self.apply_made(event, offset, None);
+    }
+
+    /// Folds one event in like [`JobRow::apply`], with what its record says of its making.
+    pub fn apply_made(&mut self, event: JobEvent, offset: Option<i64>, timing: Option<Timing>) {
         if self.deleted {
             return;
         }
+        let at = (offset, timing);
         match event {
-            JobEvent::Received(event) => keep_first(&mut self.received, event, offset),
-            JobEvent::Probed(event) => keep_newest(&mut self.probed, *event, offset),
-            JobEvent::Stitched(event) => newest_of(&mut self.renditions, event.quality.clone(), event, offset),
-            JobEvent::Illustrated(event) => keep_newest(&mut self.illustrated, event, offset),
-            JobEvent::Captioned(event) => newest_of(&mut self.captions, event.language.clone(), event, offset),
-            JobEvent::Classified(event) => keep_newest(&mut self.classified, event, offset),
-            JobEvent::Assessed(event) => newest_of(&mut self.assessed, event.quality.clone(), event, offset),
-            JobEvent::CancelRequested(event) => keep_first(&mut self.cancel_requested, event, offset),
-            JobEvent::Ended(event) => keep_first(&mut self.ended, event, offset),
+            JobEvent::Received(event) => keep_first(&mut self.received, event, at),
+            JobEvent::Probed(event) => keep_newest(&mut self.probed, *event, at),
+            JobEvent::Stitched(event) => newest_of(&mut self.renditions, event.quality.clone(), event, at),
+            JobEvent::Illustrated(event) => keep_newest(&mut self.illustrated, event, at),
+            JobEvent::Captioned(event) => newest_of(&mut self.captions, event.language.clone(), event, at),
+            JobEvent::Classified(event) => keep_newest(&mut self.classified, event, at),
+            JobEvent::Assessed(event) => newest_of(&mut self.assessed, event.quality.clone(), event, at),
+            JobEvent::CancelRequested(event) => keep_first(&mut self.cancel_requested, event, at),
+            JobEvent::Ended(event) => keep_first(&mut self.ended, event, at),
             JobEvent::Deleted(_) => *self = Self { deleted: true, ..Self::new(self.id) },
         }
     }
@@ -212,8 +232,11 @@ impl JobRow {
     }
 }
 
+/// Where a record lies, and what it says of its making.
+type At = (Option<i64>, Option<Timing>);
+
 /// A fact ahead of the log gives way to the record itself.
-fn keep_first<T>(slot: &mut Option<Fact<T>>, event: T, offset: Option<i64>) {
+fn keep_first<T>(slot: &mut Option<Fact<T>>, event: T, (offset, timing): At) {
     let wins = match slot {
         None => true,
         Some(fact) => match (offset, fact.offset) {
@@ -223,19 +246,19 @@ fn keep_first<T>(slot: &mut Option<Fact<T>>, event: T, offset: Option<i64>) {
         },
     };
     if wins {
-        *slot = Some(Fact { offset, event });
+        *slot = Some(Fact { offset, event, timing });
     }
 }
 
-fn keep_newest<T>(slot: &mut Option<Fact<T>>, event: T, offset: Option<i64>) {
+fn keep_newest<T>(slot: &mut Option<Fact<T>>, event: T, (offset, timing): At) {
     if slot.as_ref().is_none_or(|fact| offset > fact.offset) {
-        *slot = Some(Fact { offset, event });
+        *slot = Some(Fact { offset, event, timing });
     }
 }
 
-fn newest_of<T>(slots: &mut BTreeMap<String, Fact<T>>, name: String, event: T, offset: Option<i64>) {
+fn newest_of<T>(slots: &mut BTreeMap<String, Fact<T>>, name: String, event: T, (offset, timing): At) {
     if slots.get(&name).is_none_or(|fact| offset > fact.offset) {
-        slots.insert(name, Fact { offset, event });
+        slots.insert(name, Fact { offset, event, timing });
     }
 }
 

@@ -29,7 +29,7 @@ const FILES: [Embedded; 13] = embedded! {
     "upload.received": "upload_received.v1.avsc";
     "source.probed": "source_probed.v1.avsc";
     "chunk.cut": "chunk_cut.v1.avsc";
-    "chunk.transcoded": "chunk_transcoded.v1.avsc", "chunk_transcoded.v2.avsc";
+    "chunk.transcoded": "chunk_transcoded.v1.avsc", "chunk_transcoded.v2.avsc", "chunk_transcoded.v3.avsc";
     "rendition.stitched": "rendition_stitched.v1.avsc";
     "source.illustrated": "source_illustrated.v1.avsc";
     "captions.written": "captions_written.v1.avsc";

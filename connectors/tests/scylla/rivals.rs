@@ -23,7 +23,7 @@ async fn of_32_rivals_over_50_epochs_one_wins_each() {
                 let door = Arc::clone(&doors[rival % 2]);
                 // Every rival writes something else, so that the row tells who won.
                 let at = i64::try_from(epoch * 100 + rival as u64).unwrap();
-                let wish = Fact { offset: Some(at), event: CancelRequested { job: id, at } };
+                let wish = Fact { offset: Some(at), event: CancelRequested { job: id, at }, timing: None };
                 let row = JobRow { cancel_requested: Some(wish), ..JobRow::new(id) };
                 tokio::spawn(async move { (row.clone(), door.swap_job(&row, expected).await.unwrap()) })
             });

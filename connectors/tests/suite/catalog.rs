@@ -19,7 +19,10 @@ pub fn job(number: u64) -> JobId {
 pub fn row(id: JobId, outcome: Option<Outcome>) -> JobRow {
     let end =
         |outcome| JobEnded { job: id, outcome, at: 5, playable_at: None, error: None, warnings: vec!["w".into()] };
-    JobRow { ended: outcome.map(|outcome| Fact { offset: Some(3), event: end(outcome) }), ..JobRow::new(id) }
+    JobRow {
+        ended: outcome.map(|outcome| Fact { offset: Some(3), event: end(outcome), timing: None }),
+        ..JobRow::new(id)
+    }
 }
 
 async fn put(catalog: &dyn Catalog, row: &JobRow) {

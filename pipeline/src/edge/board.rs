@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events;
 use super::manifests::Manifests;
-use crate::header::replay;
+use crate::header::{replay, timing};
 use tally::Tally;
 
 pub mod tally;
@@ -214,7 +214,7 @@ impl Board {
                         self.manifests.forget(job);
                     }
                     self.with(job, |entry| {
-                        entry.row.apply(event, Some(record.offset));
+                        entry.row.apply_made(event, Some(record.offset), Some(timing::of(record)));
                         slim(&mut entry.row);
                     });
                     Ok(job)

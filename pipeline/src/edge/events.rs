@@ -34,14 +34,16 @@ pub fn merge(row: &mut JobRow, from: JobRow) {
         return;
     }
     let JobRow { received, probed, renditions, illustrated, captions, classified, assessed, .. } = from;
-    let mut apply = |event, offset| row.apply(event, offset);
-    received.into_iter().for_each(|fact| apply(JobEvent::Received(fact.event), fact.offset));
-    probed.into_iter().for_each(|fact| apply(JobEvent::Probed(Box::new(fact.event)), fact.offset));
-    renditions.into_values().for_each(|fact| apply(JobEvent::Stitched(fact.event), fact.offset));
-    illustrated.into_iter().for_each(|fact| apply(JobEvent::Illustrated(fact.event), fact.offset));
-    captions.into_values().for_each(|fact| apply(JobEvent::Captioned(fact.event), fact.offset));
-    classified.into_iter().for_each(|fact| apply(JobEvent::Classified(fact.event), fact.offset));
-    assessed.into_values().for_each(|fact| apply(JobEvent::Assessed(fact.event), fact.offset));
-    from.cancel_requested.into_iter().for_each(|fact| apply(JobEvent::CancelRequested(fact.event), fact.offset));
-    from.ended.into_iter().for_each(|fact| apply(JobEvent::Ended(fact.event), fact.offset));
+    let mut apply = |event, offset, timing| row.apply_made(event, offset, timing);
+    received.into_iter().for_each(|fact| apply(JobEvent::Received(fact.event), fact.offset, fact.timing));
+    probed.into_iter().for_each(|fact| apply(JobEvent::Probed(Box::new(fact.event)), fact.offset, fact.timing));
+    renditions.into_values().for_each(|fact| apply(JobEvent::Stitched(fact.event), fact.offset, fact.timing));
+    illustrated.into_iter().for_each(|fact| apply(JobEvent::Illustrated(fact.event), fact.offset, fact.timing));
+    captions.into_values().for_each(|fact| apply(JobEvent::Captioned(fact.event), fact.offset, fact.timing));
+    classified.into_iter().for_each(|fact| apply(JobEvent::Classified(fact.event), fact.offset, fact.timing));
+    assessed.into_values().for_each(|fact| apply(JobEvent::Assessed(fact.event), fact.offset, fact.timing));
+    from.cancel_requested
+        .into_iter()
+        .for_each(|fact| apply(JobEvent::CancelRequested(fact.event), fact.offset, fact.timing));
+    from.ended.into_iter().for_each(|fact| apply(JobEvent::Ended(fact.event), fact.offset, fact.timing));
 }

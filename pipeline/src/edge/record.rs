@@ -12,12 +12,12 @@ use connectors::{Doors, blobs, catalog, log};
 use futures::{StreamExt, stream};
 use schemas::JobId;
 use schemas::event::Outcome;
-use schemas::job::{JobEvent, JobRow};
+use schemas::job::{JobEvent, JobRow, Timing};
 use schemas::{ledger, manifest};
 use tokio_util::sync::CancellationToken;
 
 use super::events;
-use crate::header::replay;
+use crate::header::{replay, timing};
 use crate::metrics;
 use crate::stage::chain;
 
@@ -130,13 +130,19 @@ async fn commit(
     Ok(())
 }
 
+/// An event, where it lies, and what its record says of its making.
+type Made = (JobEvent, i64, Timing);
+
 /// Folds `records` into the rows of their jobs.
 async fn apply(doors: &Doors, records: &[Record]) -> Result<(), Error> {
-    let mut by_job: BTreeMap<JobId, Vec<(JobEvent, i64)>> = BTreeMap::new();
+    let mut by_job: BTreeMap<JobId, Vec<Made>> = BTreeMap::new();
     // What lies there once more has been folded.
     for record in records.iter().filter(|record| replay::stage(&record.headers).is_none()) {
         match events::read(record) {
-            Ok(Some(event)) => by_job.entry(event.job()).or_default().push((event, record.offset)),
+            Ok(Some(event)) => {
+                let made = (event, record.offset, timing::of(record));
+                by_job.entry(made.0.job()).or_default().push(made);
+            }
             Ok(None) => {}
             Err(error) => {
                 let (topic, partition) = (&record.at.topic, record.at.partition);
@@ -153,15 +159,15 @@ async fn apply(doors: &Doors, records: &[Record]) -> Result<(), Error> {
     Ok(())
 }
 
-async fn fold_job(doors: &Doors, job: JobId, events: Vec<(JobEvent, i64)>) -> Result<(), Error> {
-    let is_deleted = events.iter().any(|(event, _)| matches!(event, JobEvent::Deleted(_)));
+async fn fold_job(doors: &Doors, job: JobId, events: Vec<Made>) -> Result<(), Error> {
+    let is_deleted = events.iter().any(|(event, ..)| matches!(event, JobEvent::Deleted(_)));
     let apply = |row: &mut JobRow| {
-        for (event, offset) in &events {
-            row.apply(event.clone(), Some(*offset));
+        for (event, offset, timing) in &events {
+            row.apply_made(event.clone(), Some(*offset), Some(timing.clone()));
         }
     };
     let row = change_row(doors, job, apply).await?;
-    let has_ended = events.iter().any(|(event, _)| matches!(event, JobEvent::Ended(_)));
+    let has_ended = events.iter().any(|(event, ..)| matches!(event, JobEvent::Ended(_)));
     let is_wanted = !has_ended || !is_in_vain(&row);
     if is_wanted && !is_deleted {
         return Ok(());

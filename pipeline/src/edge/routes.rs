@@ -260,6 +260,7 @@ async fn job_part(
         "status" => reading!("/api/jobs/{id}/status", job => edge.status(job)),
         "events" => reading!("/api/jobs/{id}/events", job => edge.job_events(job, headers)),
         "explain" => reading!("/api/jobs/{id}/explain", job => edge.explain(job)),
+        "timeline" => reading!("/api/jobs/{id}/timeline", job => edge.timeline(job)),
         "ledger" => reading!("/api/jobs/{id}/ledger", job => edge.ledger(job)),
         "quality" => reading!("/api/jobs/{id}/quality", job => edge.quality(job)),
         "quality.csv" => reading!("/api/jobs/{id}/quality.csv", job => edge.quality_table(job, query)),

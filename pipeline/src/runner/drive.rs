@@ -17,7 +17,7 @@ use super::station::Station;
 use super::status::StageStatus;
 use super::task::{Assignment, Finished, Stops, Task, Why};
 use super::{Shared, ending, sweep_up};
-use crate::header::dead_letter;
+use crate::header::{dead_letter, timing};
 use crate::metrics;
 use crate::stage::{Cause, StageError};
 
@@ -168,12 +168,13 @@ async fn attempt_once(shared: &Shared, task: &mut Task, number: u32) -> Next {
     let mut meter = meter(shared, task, number);
     meter.state(StageState::Running, None);
     tracing::debug!("attempt starts");
-    let started = Instant::now();
+    let (started, began_ms) = (Instant::now(), shared.doors.clock.now_ms());
     let end = attempt::run(shared, task, number, &mut meter).await;
     drop(occupied);
     let took = started.elapsed();
     match end {
-        End::Done { records, conclusion } => {
+        End::Done { mut records, conclusion } => {
+            records.iter_mut().for_each(|record| timing::mark(record, &shared.settings.worker, began_ms));
             metrics::attempt(name, "done", took);
             tracing::info!(?took, events = records.len(), "done");
             match publish(shared, task, records, conclusion).await {

@@ -237,7 +237,7 @@ impl Intake {
         }
         match self.open(&record) {
             Ok(work) => {
-                let hold = self.shared.jobs.hold(work.job);
+                let hold = self.shared.jobs.hold(work.job, self.station.stage.is_required());
                 let stops = Stops::new(&assignment, &self.shared.hard, Some(hold));
                 let (station, work) = (Arc::clone(&self.station), Arc::new(work));
                 self.station.admit(Task {

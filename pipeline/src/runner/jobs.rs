@@ -17,7 +17,7 @@ pub(super) enum Gone {
     Failed,
 }
 
-/// A job with work here. All its tasks share one.
+/// A job with work here. All its required tasks share one, and those that only add to a video another.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
     gone: OnceLock<Gone>,
@@ -50,7 +50,8 @@ pub(super) struct Jobs {
 
 #[derive(Debug, Default)]
 struct State {
-    active: HashMap<JobId, Weak<Hold>>,
+    /// By job, and whether the work is such that a video is nothing without it.
+    active: HashMap<(JobId, bool), Weak<Hold>>,
     gone: HashMap<JobId, Gone>,
     /// In the order of their end.
     remembered: VecDeque<JobId>,
@@ -64,9 +65,9 @@ impl Jobs {
     }
 
     /// The job's hold; ended already when the job is known to be gone.
-    pub fn hold(&self, job: JobId) -> Arc<Hold> {
+    pub fn hold(&self, job: JobId, is_required: bool) -> Arc<Hold> {
         let mut state = self.lock();
-        if let Some(hold) = state.active.get(&job).and_then(Weak::upgrade) {
+        if let Some(hold) = state.active.get(&(job, is_required)).and_then(Weak::upgrade) {
             return hold;
         }
         if state.active.len() > 2 * state.swept + 64 {
@@ -77,8 +78,15 @@ impl Jobs {
         if let Some(why) = state.gone.get(&job) {
             hold.end(*why);
         }
-        state.active.insert(job, Arc::downgrade(&hold));
+        state.active.insert((job, is_required), Arc::downgrade(&hold));
         hold
+    }
+
+    /// Nobody waits for required work of `job` any more. Whether what only adds to its video is wanted is not known yet.
+    pub fn end_required(&self, job: JobId, why: Gone) {
+        if let Some(hold) = self.lock().active.get(&(job, true)).and_then(Weak::upgrade) {
+            hold.end(why);
+        }
     }
 
     /// Nobody wants results of `job` from now on.
@@ -92,8 +100,10 @@ impl Jobs {
                 state.gone.remove(&oldest);
             }
         }
-        if let Some(hold) = state.active.get(&job).and_then(Weak::upgrade) {
-            hold.end(why);
+        for is_required in [true, false] {
+            if let Some(hold) = state.active.get(&(job, is_required)).and_then(Weak::upgrade) {
+                hold.end(why);
+            }
         }
     }
 }
@@ -106,13 +116,16 @@ mod tests {
     fn work_that_arrives_after_the_end_is_not_wanted_either() {
         let jobs = Jobs::default();
         let (one, other) = (JobId::from_parts(1, 1), JobId::from_parts(1, 2));
-        let early = jobs.hold(one);
-        let unrelated = jobs.hold(other);
+        let (early, added) = (jobs.hold(one, true), jobs.hold(one, false));
+        let unrelated = jobs.hold(other, true);
         assert_eq!(early.gone(), None);
+        jobs.end_required(one, Gone::Cancelled);
+        assert_eq!((early.gone(), added.gone()), (Some(Gone::Cancelled), None));
         jobs.end(one, Gone::Cancelled);
-        assert_eq!(early.gone(), Some(Gone::Cancelled));
-        drop(early);
-        assert_eq!(jobs.hold(one).gone(), Some(Gone::Cancelled));
+        assert_eq!(added.gone(), Some(Gone::Cancelled));
+        drop((early, added));
+        assert_eq!(jobs.hold(one, true).gone(), Some(Gone::Cancelled));
+        assert_eq!(jobs.hold(one, false).gone(), Some(Gone::Cancelled));
         assert_eq!(unrelated.gone(), None);
     }
 }

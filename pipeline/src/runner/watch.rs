@@ -106,7 +106,8 @@ async fn hear(
                 failures = 0;
                 for wish in records.iter().filter_map(Wish::read) {
                     match &wish {
-                        Wish::Cancel(event) => shared.end_job(event.job, Gone::Cancelled),
+                        // The job may have ended well before; what only adds to it is then still wanted.
+                        Wish::Cancel(event) => shared.end_required(event.job, Gone::Cancelled),
                         Wish::Delete(event) => shared.end_job(event.job, Gone::Deleted),
                         Wish::Failed(job) => shared.end_job(*job, Gone::Failed),
                     }
@@ -139,6 +140,7 @@ async fn carry_out(shared: &Shared, stops: &Stops, wish: Wish, live: bool) -> Re
         Wish::Cancel(CancelRequested { job, at }) => {
             let holds = ending::decide(shared, stops, job, &ending::cancelled(at)).await?;
             if holds.outcome == Outcome::Cancelled {
+                shared.end_job(job, Gone::Cancelled);
                 sweep_up::forget(shared, job).await;
                 if live || !is_said(shared, stops, job).await? {
                     ending::publish(shared, stops, job, holds).await?;

@@ -190,6 +190,7 @@ impl<E: Engine> Stage for Transcode<E> {
             took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             worker: cx.worker.to_string(),
             source: Some(event.source),
+            finished_at: Some(cx.doors.clock.now_ms()),
         }])
     }
 

@@ -278,6 +278,11 @@ async fn two_clients_never_write_at_once_and_a_silent_one_gives_way() {
     let bytes = video_bytes(200_000);
     let here = Begun::new(&one, bytes.len()).await;
     let mut slow = here.hold(0, &bytes[..50_000], bytes.len()).await;
+    eventually("its bytes flow", || async {
+        // Refused for its place as long as nobody holds the upload.
+        (here.patch(7, b"").send().await.unwrap().status() == 423).then_some(())
+    })
+    .await;
     // While bytes flow, nobody else may write, whichever edge is asked.
     let mut sent = 50_000;
     for house in [&one, &other] {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use connectors::catalog::Decision;
 use connectors::log::Record;
 use pipeline::edge::events;
+use pipeline::header::timing;
 use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, Outcome, SourceProbed, UploadReceived};
 use schemas::job::{JobEvent, JobRow};
 use schemas::manifest::{self, Manifest, Track};
@@ -203,7 +204,11 @@ impl Checks {
         for record in JobEvent::TOPICS.iter().flat_map(|topic| self.broker.records(topic)) {
             if let Ok(Some(event)) = events::read(&record) {
                 let job = event.job();
-                rows.entry(job).or_insert_with(|| JobRow::new(job)).apply(event, Some(record.offset));
+                rows.entry(job).or_insert_with(|| JobRow::new(job)).apply_made(
+                    event,
+                    Some(record.offset),
+                    Some(timing::of(&record)),
+                );
             }
         }
         rows

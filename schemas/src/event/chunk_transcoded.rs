@@ -109,6 +109,9 @@ pub struct ChunkTranscoded {
     /// The uploaded bytes; unknown to workers of older versions.
     #[serde(default)]
     pub source: Option<Claim>,
+    /// When the work ended, milliseconds since the Unix epoch by the worker's clock; unknown to workers of older versions.
+    #[serde(default)]
+    pub finished_at: Option<i64>,
 }
 
 impl Event for ChunkTranscoded {

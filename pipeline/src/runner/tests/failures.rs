@@ -111,7 +111,7 @@ async fn a_result_too_large_for_the_log_fails_its_job_and_the_stage_goes_on() {
     let ends = bench.ends();
     assert_eq!((ends.len(), ends[0].job, ends[0].outcome), (1, job(1), Outcome::Failed));
     let message = ends[0].error.clone().expect("an error").message;
-    assert!(message.contains("out") && message.contains("20971"), "{message}");
+    assert!(message.contains("out") && message.contains("20972"), "{message}");
     bench.stop().await;
 }
 

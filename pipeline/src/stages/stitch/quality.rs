@@ -164,6 +164,7 @@ mod tests {
             took_ms: 1,
             worker: String::new(),
             source: None,
+            finished_at: None,
         }
     }
 
