@@ -37,7 +37,9 @@ export class Server {
     if (!program) throw new Error('STREAMFORGE_BINARY names no program');
     const listen = ['--listen', `127.0.0.1:${this.port}`, '--ops-listen', '127.0.0.1:0', '--data', join(this.folder, 'data')];
     this.child = spawn(program, ['up', ...listen, '--caption-model', 'none', '--image-model', 'none', ...this.flags], {
-      stdio: ['ignore', 'pipe', process.env.STREAMFORGE_CHECK_LOG ? 'inherit' : 'ignore'],
+      // What is set for the tests is not for it.
+      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('STREAMFORGE_'))),
+      stdio: ['ignore', 'pipe', process.env.PAGE_LOG ? 'inherit' : 'ignore'],
     });
     const child = this.child;
     const serves = new Promise((resolve, reject) => {
