@@ -37,6 +37,11 @@ fn uploads_of_a_real_client_outlive_a_cut_network_and_a_killed_server() {
 }
 
 #[test]
+fn players_and_validators_of_others_have_nothing_to_say() {
+    check("players", false);
+}
+
+#[test]
 fn the_page_does_what_people_expect_in_a_real_browser() {
     check("browser", true);
 }

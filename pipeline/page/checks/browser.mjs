@@ -109,7 +109,7 @@ async function dropAndPlay() {
     check(true, `with ${height}p chosen, pictures of ${height} lines are decoded`);
   }
   const text = await tab.locator('main').innerText();
-  for (const word of ['transcode', '720p', '360p',]) check(text.toLowerCase().includes(word), `the page of the job speaks of ${word}`);
+  for (const word of ['transcode', '720p', '360p']) check(text.toLowerCase().includes(word), `the page of the job speaks of ${word}`);
   check((await tab.locator('svg rect').count()) > 3, 'the timeline is drawn');
   await context.close();
   return id;
