@@ -4,7 +4,7 @@
 //! - here: commands and flags, dispatch
 //! - [`roles`]: `up`, `edge` and `work`; [`stop`]: how they are told to end
 //! - [`client`]: requests to a server; [`follow`]: its event streams; [`submit`], [`jobs`], [`watch`], [`steer`],
-//!   [`workers`], [`replay`], [`dlq`]: the commands made of them
+//!   [`workers`], [`replay`], [`dlq`], [`webhooks`]: the commands made of them
 //! - [`models`]: models on this machine; [`doctor`], [`settings`]: help yourself
 //! - [`show`]: text for people; [`machine`]: memory and disk; [`journal`]: log lines; [`failure`]: how commands end
 
@@ -29,6 +29,7 @@ pub mod steer;
 pub mod stop;
 pub mod submit;
 pub mod watch;
+pub mod webhooks;
 pub mod workers;
 
 use std::collections::BTreeMap;
@@ -177,6 +178,12 @@ pub enum Command {
         /// What to do with them
         #[command(subcommand)]
         command: dlq::Command,
+    },
+    /// Have addresses told how jobs fare, signed by the Standard Webhooks specification
+    Webhooks {
+        /// What to do with them
+        #[command(subcommand)]
+        command: webhooks::Webhooks,
     },
     /// Look at the models on this machine, bring one here, remove one
     Models {
@@ -373,6 +380,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
             replay::run(&Client::new(&server.server)?, &wish, json).await
         }
         Command::Dlq { command } => dlq::run(command).await,
+        Command::Webhooks { command } => webhooks::run(command).await,
         Command::Models { command } => models::run(command).await,
         Command::Doctor { json, settings } => doctor::run(settings.load()?, json).await,
         Command::Config { command: ConfigCommand::Show { json, settings } } => settings::show(&settings.load()?, json),

@@ -9,6 +9,7 @@
 //! - [`jobs`], [`explain`], [`watch`], [`timeline`]: what a job is, why it is not done, how it changes, and who did what when; [`quality`]: how close it is to its source
 //! - [`play`], [`hls`], [`manifests`], [`captions`]: bytes out; [`deliver`], [`range`]: which of them
 //! - [`board`]: progress in memory; [`record`], [`events`]: events fold into rows
+//! - [`webhooks`]: who is told how jobs fare
 //! - [`health`], [`ops`]: for balancers and operators; [`registry`]: schemas for other people's clients; [`workers`], [`dlq`], [`replay`]: for who operates
 //! - [`problem`]: errors as clients see them; [`query`], [`body`]: query strings and small bodies; [`page`]: the web page and the description
 
@@ -58,6 +59,7 @@ pub mod timeline;
 pub mod tus;
 pub mod upload;
 pub mod watch;
+pub mod webhooks;
 pub mod workers;
 
 pub use record::record;
@@ -153,6 +155,8 @@ pub struct Edge {
     tasks: TaskTracker,
     /// What is known of resumable uploads without reading their bytes.
     sums: tus::Sums,
+    /// Tells webhooks.
+    courier: Arc<webhooks::Courier>,
 }
 
 impl Edge {
@@ -160,7 +164,8 @@ impl Edge {
     pub fn new(settings: Settings, doors: Doors, board: Arc<Board>, shutdown: CancellationToken) -> Arc<Self> {
         let manifests = Arc::clone(board.manifests());
         let (tasks, sums) = (TaskTracker::new(), tus::Sums::default());
-        Arc::new(Self { settings, doors, board, manifests, shutdown, tasks, sums })
+        let courier = webhooks::Courier::new(doors.clone(), Arc::clone(&board), settings.public_path.clone());
+        Arc::new(Self { settings, doors, board, manifests, shutdown, tasks, sums, courier: Arc::new(courier) })
     }
 }
 
@@ -183,6 +188,7 @@ pub async fn serve(
         sweeper.run(&doors, &shutdown),
         survey::run(&doors, &board, worker_timeout, &shutdown),
         edge.tidy_uploads(),
+        Arc::clone(&edge.courier).run(&shutdown),
     );
     edge.tasks.close();
     // Connections are gone by now; what is left tidies up, which takes a moment.

@@ -20,7 +20,8 @@ fn check(name: &str, needs_browser: bool) {
     if needs_browser && !pipeline::edge::page::is_built() {
         return not_run("the page was not built before the program: ./dev test builds it");
     }
-    if needs_browser && std::env::var_os("CHROMIUM").is_none() && !BROWSERS.iter().any(|path| Path::new(path).exists()) {
+    if needs_browser && std::env::var_os("CHROMIUM").is_none() && !BROWSERS.iter().any(|path| Path::new(path).exists())
+    {
         return not_run("there is no Chromium: Debian calls it chromium");
     }
     let mut node = Command::new("node");

@@ -44,3 +44,5 @@ mod upload;
 mod video;
 #[path = "edge/watch.rs"]
 mod watch;
+#[path = "edge/webhooks.rs"]
+mod webhooks;

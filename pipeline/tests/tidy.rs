@@ -36,6 +36,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("clap", &["pipeline/src/cli", "pipeline/src/main"]),
     ("clap_complete", &["pipeline/src/cli"]),
     ("glob", &["pipeline/src/cli"]),
+    ("standardwebhooks", &["connectors/src/sinks"]),
     ("sha1", &["pipeline/src/edge/tus"]),
 ];
 const CATALOG: &str = "connectors/src/catalog/embedded";
@@ -54,7 +55,7 @@ const FLOORS: &[(&str, &[&[&str]], bool)] = &[
         ],
         false,
     ),
-    ("connectors", &[&["clock", "store"], &["log", "catalog", "blobs"], &["embedded"], &["open"]], false),
+    ("connectors", &[&["clock", "store"], &["log", "catalog", "blobs", "sinks"], &["embedded"], &["open"]], false),
     (
         "pipeline",
         &[

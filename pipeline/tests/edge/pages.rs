@@ -90,6 +90,7 @@ async fn every_described_address_answers_as_described() {
             ("{n}", "0".into()),
             ("{file}", "0".into()),
             ("{letter}", "probe:0:0".into()),
+            ("{webhook}", job.to_string()),
         ];
         let address = named.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));
         assert!(!address.contains('{'), "{address}");

@@ -34,7 +34,45 @@ pub(super) fn routes(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
             at("/api/replay", answer.await)
         },
     );
-    workers.or(replay).unify().or(letters(edge)).unify().boxed()
+    workers.or(replay).unify().or(letters(edge)).unify().or(webhooks(edge)).unify().boxed()
+}
+
+fn webhooks(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
+    let all = warp::path!("api" / "webhooks").and(asked(edge)).and(warp::body::stream().map(boxed_body)).then(
+        |edge: Arc<Edge>, method: Method, _: HeaderMap, _: String, stream| async move {
+            let answer = async {
+                match method {
+                    Method::GET | Method::HEAD => edge.webhooks().await,
+                    Method::POST => edge.add_webhook(body::json(stream).await?).await,
+                    _ => Err(Problem::method("GET, HEAD, POST")),
+                }
+            };
+            at("/api/webhooks", answer.await)
+        },
+    );
+    let one = warp::path!("api" / "webhooks" / String).and(asked(edge)).then(
+        |id: String, edge: Arc<Edge>, method: Method, _: HeaderMap, _: String| async move {
+            let answer = async {
+                match method {
+                    Method::DELETE => edge.remove_webhook(&id).await,
+                    _ => Err(Problem::method("DELETE")),
+                }
+            };
+            at("/api/webhooks/{webhook}", answer.await)
+        },
+    );
+    let test = warp::path!("api" / "webhooks" / String / "test").and(asked(edge)).then(
+        |id: String, edge: Arc<Edge>, method: Method, _: HeaderMap, _: String| async move {
+            let answer = async {
+                match method {
+                    Method::POST => edge.test_webhook(&id).await,
+                    _ => Err(Problem::method("POST")),
+                }
+            };
+            at("/api/webhooks/{webhook}/test", answer.await)
+        },
+    );
+    all.or(one).unify().or(test).unify().boxed()
 }
 
 fn letters(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
