@@ -249,7 +249,7 @@ impl Blobs {
         key::check(key)?;
         Ok(Writer::on(match (self.folder.clone(), self.bucket.clone()) {
             (Some(folder), _) => write::Side::File(file::Writer::begin(folder, key).await?),
-            (None, Some(bucket)) => write::Side::Bucket(s3::Writer::begin(bucket, key)?),
+            (None, Some(bucket)) => write::Side::Bucket(Box::new(s3::Writer::begin(bucket, key)?)),
             (None, None) => write::Side::Remote(remote::Writer::begin(Arc::clone(&self.store), key).await?),
         }))
     }

@@ -187,8 +187,8 @@ pub async fn serve(
         board.follow(shutdown.clone()),
         sweeper.run(&doors, &shutdown),
         survey::run(&doors, &board, worker_timeout, &shutdown),
-        edge.tidy_uploads(),
-        Arc::clone(&edge.courier).run(&shutdown),
+        Box::pin(edge.tidy_uploads()),
+        Box::pin(Arc::clone(&edge.courier).run(&shutdown)),
     );
     edge.tasks.close();
     // Connections are gone by now; what is left tidies up, which takes a moment.

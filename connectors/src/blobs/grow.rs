@@ -54,7 +54,7 @@ pub struct Appender {
 
 enum Side {
     File(file::Writer),
-    Bucket(s3::Writer),
+    Bucket(Box<s3::Writer>),
     Remote(grown::Writer),
 }
 
@@ -139,7 +139,7 @@ impl Blobs {
     pub async fn appender(&self, growing: &Growing, sum: Option<Sum>) -> Result<Appender, Error> {
         let (side, size) = if let Some(bucket) = &self.bucket {
             let (writer, size) = s3::Writer::resume(std::sync::Arc::clone(bucket), growing).await?;
-            (Side::Bucket(writer), size)
+            (Side::Bucket(Box::new(writer)), size)
         } else if let Some(folder) = self.folder.clone() {
             let (writer, size) = file::Writer::resume(folder, growing).await?;
             (Side::File(writer), size)

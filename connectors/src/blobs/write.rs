@@ -15,7 +15,7 @@ pub struct Writer {
 
 pub(super) enum Side {
     File(file::Writer),
-    Bucket(s3::Writer),
+    Bucket(Box<s3::Writer>),
     Remote(remote::Writer),
 }
 

@@ -119,9 +119,7 @@ impl Edge {
         mut source: Source,
     ) -> Result<Received, Problem> {
         let id = arrival.record.job;
-        if let Err(problem) = arrival.learn_length(length) {
-            return Err(problem);
-        }
+        arrival.learn_length(length)?;
         let most = arrival.record.length.unwrap_or(self.settings.max_upload_bytes);
         let trouble = loop {
             let next = tokio::select! {

@@ -30,6 +30,6 @@ impl Sums {
     }
 
     pub(super) fn forget(&self, upload: JobId) {
-        drop(self.take(upload));
+        let _ = self.take(upload);
     }
 }

@@ -57,7 +57,10 @@ impl Edge {
         let grown = match self.doors.blobs.grown(&record.growing).await {
             Ok(grown) => grown,
             // The blob is gone, and so is the sense of the record.
-            Err(blobs::Error::NotFound(_)) => return Ok(self.clear_room(&record).await),
+            Err(blobs::Error::NotFound(_)) => {
+                self.clear_room(&record).await;
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
         };
         let is_expired = self.doors.clock.now_ms() > record.expires_at + GRACE_MS;
