@@ -5,7 +5,7 @@
 //! - [`catalog`]: job rows and the tables beside them; embedded on `redb`, in memory for tests
 //! - [`blobs`]: bytes, on `object_store`: a folder, or a bucket of an S3 server
 //! - [`embedded`]: all three on one machine, or in memory; [`open`]: any mixture, by address
-//! - [`sinks`]: where facts go that are not ours to keep: webhooks
+//! - [`sources`]: where bytes come from that nobody uploads: a folder; [`sinks`]: where facts go that are not ours to keep: webhooks
 //! - [`clock`]: wall-clock time that tests can move
 
 pub mod blobs;
@@ -15,6 +15,7 @@ pub mod embedded;
 pub mod log;
 pub mod open;
 pub mod sinks;
+pub mod sources;
 mod store;
 
 pub use blobs::Blobs;

@@ -285,6 +285,9 @@ pub struct SettingFlags {
     /// Largest upload [default: 500 MB]
     #[arg(long, value_name = "SIZE")]
     pub max_upload_bytes: Option<String>,
+    /// A folder whose videos are taken as they come, by `up` and by `work --stages watch` [default: none]
+    #[arg(long, value_name = "FOLDER")]
+    pub watch: Option<String>,
     /// Hours that a resumable upload waits for more bytes before it is removed [default: 24]
     #[arg(long, value_name = "HOURS", allow_negative_numbers = true)]
     pub upload_expiry_h: Option<String>,
@@ -338,6 +341,7 @@ impl SettingFlags {
             ("blobs", self.blobs),
             ("public_path", self.public_path),
             ("max_upload_bytes", self.max_upload_bytes),
+            ("watch", self.watch),
             ("upload_expiry_h", self.upload_expiry_h),
             ("upload_origins", self.upload_origins),
             ("registry", self.registry),

@@ -221,6 +221,8 @@ pub struct Config {
     pub max_upload_bytes: u64,
     /// How long a resumable upload waits for more bytes.
     pub upload_expiry: Duration,
+    /// A folder whose videos are taken as they come.
+    pub watch: Option<PathBuf>,
     /// Whose pages may upload resumably from their own origin.
     pub upload_origins: Origins,
     /// How many pieces of work run at once in this process.
@@ -280,6 +282,7 @@ impl Config {
             public_path: reader.public_path()?,
             max_upload_bytes: reader.size("max_upload_bytes")?,
             upload_expiry: reader.upload_expiry()?,
+            watch: reader.watch(),
             upload_origins: reader.upload_origins()?,
             slots: reader.slots(cores)?,
             session_timeout: reader.session_timeout()?,

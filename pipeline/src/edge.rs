@@ -9,6 +9,7 @@
 //! - [`jobs`], [`explain`], [`watch`], [`timeline`]: what a job is, why it is not done, how it changes, and who did what when; [`quality`]: how close it is to its source
 //! - [`play`], [`hls`], [`manifests`], [`captions`]: bytes out; [`deliver`], [`range`]: which of them
 //! - [`board`]: progress in memory; [`record`], [`events`]: events fold into rows
+//! - [`watched`]: a folder whose files are uploaded
 //! - [`webhooks`]: who is told how jobs fare
 //! - [`health`], [`ops`]: for balancers and operators; [`registry`]: schemas for other people's clients; [`workers`], [`dlq`], [`replay`]: for who operates
 //! - [`problem`]: errors as clients see them; [`query`], [`body`]: query strings and small bodies; [`page`]: the web page and the description
@@ -59,6 +60,7 @@ pub mod timeline;
 pub mod tus;
 pub mod upload;
 pub mod watch;
+pub mod watched;
 pub mod webhooks;
 pub mod workers;
 

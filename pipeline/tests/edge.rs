@@ -44,5 +44,7 @@ mod upload;
 mod video;
 #[path = "edge/watch.rs"]
 mod watch;
+#[path = "edge/watched.rs"]
+mod watched;
 #[path = "edge/webhooks.rs"]
 mod webhooks;

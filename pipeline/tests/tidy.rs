@@ -55,7 +55,11 @@ const FLOORS: &[(&str, &[&[&str]], bool)] = &[
         ],
         false,
     ),
-    ("connectors", &[&["clock", "store"], &["log", "catalog", "blobs", "sinks"], &["embedded"], &["open"]], false),
+    (
+        "connectors",
+        &[&["clock", "store"], &["log", "catalog", "blobs", "sinks", "sources"], &["embedded"], &["open"]],
+        false,
+    ),
     (
         "pipeline",
         &[

@@ -18,6 +18,7 @@ use super::failure::Failure;
 use super::{machine, show};
 use crate::config::Config;
 use crate::edge::board::Board;
+use crate::edge::watched::Watched;
 use crate::edge::{self, KnownStage, ops};
 use crate::media::child::ChildEngine;
 use crate::metrics;
@@ -35,6 +36,9 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// How long making the topics may take.
 const TOPICS_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is written like a stage and is none: the watched folder.
+const WATCH: &str = "watch";
+
 /// What a process does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -47,6 +51,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// Whether it takes files from the watched folder.
+    fn watches(&self) -> bool {
+        match self {
+            Self::Up => true,
+            Self::Edge => false,
+            Self::Work(names) => names.iter().any(|name| name == WATCH),
+        }
+    }
+
     fn serves_http(&self) -> bool {
         !matches!(self, Self::Work(_))
     }
@@ -84,10 +97,10 @@ impl Stages {
         let here = match role {
             Role::Up => all.clone(),
             Role::Edge => Vec::new(),
-            Role::Work(names) => topology::select(all.clone(), names).map_err(|error| {
-                let names: Vec<_> = all.iter().map(|stage| stage.name()).collect();
-                Failure::usage(error.to_string(), format!("write --stages {}, or --stages all", names.join(",")))
-            })?,
+            Role::Work(names) => {
+                let names: Vec<String> = names.iter().filter(|name| *name != WATCH).cloned().collect();
+                if names.is_empty() { Vec::new() } else { select(&all, &names)? }
+            }
         };
         Ok(Self { all, here, listener, viewer })
     }
@@ -96,6 +109,13 @@ impl Stages {
     pub fn topics(&self) -> Vec<TopicSpec> {
         topology::topics(&self.all)
     }
+}
+
+fn select(all: &[Arc<dyn AnyStage>], names: &[String]) -> Result<Vec<Arc<dyn AnyStage>>, Failure> {
+    topology::select(all.to_vec(), names).map_err(|error| {
+        let names: Vec<_> = all.iter().map(|stage| stage.name()).collect();
+        Failure::usage(error.to_string(), format!("write --stages {},{WATCH}, or --stages all", names.join(",")))
+    })
 }
 
 /// Opens the doors that `config` names, all at once.
@@ -202,6 +222,9 @@ impl Roles {
             over: CancellationToken::new(),
             log: Arc::clone(&doors.log),
         };
+        if role.watches() {
+            roles.start_watching(role, &doors)?;
+        }
         let mut hindrance: Box<dyn Fn() -> Option<String> + Send + Sync> = Box::new(|| None);
         if !stages.here.is_empty() {
             if stages.here.iter().any(|stage| stage.name() == Caption::<ChildEngine>::NAME) {
@@ -287,9 +310,44 @@ impl Roles {
         status
     }
 
+    /// Takes files from the watched folder, if there is one.
+    fn start_watching(&mut self, role: &Role, doors: &Doors) -> Result<(), Failure> {
+        let advice = "name a folder that can be read with --watch";
+        let Some(folder) = self.config.watch.clone() else {
+            // Asked for by name, and nothing to do.
+            return match role {
+                Role::Work(_) => Err(Failure::usage("no folder is named that could be watched", advice)),
+                Role::Up | Role::Edge => Ok(()),
+            };
+        };
+        let board = Board::new(doors.clone());
+        let edge = edge::Edge::new(self.edge_settings(Vec::new()), doors.clone(), board, self.shutdown.clone());
+        let watched = Watched::open(edge, &folder).map_err(|error| {
+            let folder = show::plain(&folder.display().to_string());
+            Failure::usage(format!("cannot watch {folder}: {error}"), advice)
+        })?;
+        self.stages.push(WATCH);
+        let shutdown = self.shutdown.clone();
+        self.working.spawn(async move {
+            watched.run(shutdown).await;
+            ("watched folder", Ok(()))
+        });
+        Ok(())
+    }
+
     fn start_edge(&mut self, doors: Doors, listener: TcpListener, stages: Vec<KnownStage>) {
+        let settings = self.edge_settings(stages);
+        let board = Board::new(doors.clone());
+        let shutdown = self.shutdown.clone();
+        self.working.spawn(async move {
+            edge::serve(listener, settings, doors, board, shutdown).await;
+            ("edge", Ok(()))
+        });
+    }
+
+    fn edge_settings(&self, stages: Vec<KnownStage>) -> edge::Settings {
         let doors_wanted = self.config.doors();
-        let settings = edge::Settings {
+        edge::Settings {
             max_upload_bytes: self.config.max_upload_bytes,
             public_path: self.config.public_path.clone(),
             upload_expiry: self.config.upload_expiry,
@@ -302,13 +360,7 @@ impl Roles {
             stages,
             worker_timeout: self.config.session_timeout,
             ..edge::Settings::default()
-        };
-        let board = Board::new(doors.clone());
-        let shutdown = self.shutdown.clone();
-        self.working.spawn(async move {
-            edge::serve(listener, settings, doors, board, shutdown).await;
-            ("edge", Ok(()))
-        });
+        }
     }
 
     fn start_ops(&mut self, doors: Doors, listener: TcpListener, ops: ops::Ops) {

@@ -171,6 +171,11 @@ impl Reader<'_> {
         }
     }
 
+    pub fn watch(&self) -> Option<PathBuf> {
+        let setting = self.setting("watch");
+        (!setting.value.is_empty()).then(|| PathBuf::from(setting.value))
+    }
+
     pub fn upload_expiry(&self) -> Result<Duration, Error> {
         let setting = self.setting("upload_expiry_h");
         match setting.value.parse::<f64>() {

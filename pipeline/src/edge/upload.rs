@@ -132,6 +132,22 @@ impl Edge {
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
         E: std::error::Error + 'static,
     {
+        let job = (self.settings.new_job)(u64::try_from(self.doors.clock.now_ms()).unwrap_or(0));
+        self.store_as(job, "http", name, bytes).await
+    }
+
+    /// The same as `job`, a fresh id, from `origin`.
+    pub(super) async fn store_as<S, E>(
+        &self,
+        job: JobId,
+        origin: &str,
+        name: &str,
+        bytes: &mut S,
+    ) -> Result<JobRow, Problem>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+        E: std::error::Error + 'static,
+    {
         let (head, is_all) = head_of(bytes).await?;
         if head.is_empty() {
             return Err(Problem::unsupported_media("the file is empty"));
@@ -140,7 +156,6 @@ impl Edge {
             return Err(no_video());
         }
         let now_ms = self.doors.clock.now_ms();
-        let job = (self.settings.new_job)(u64::try_from(now_ms).unwrap_or(0));
         let mut intent = UploadIntent { job, owner: self.settings.owner.clone(), touched_at: now_ms, event: None };
         if let Err(error) = self.doors.catalog.put_upload(&intent).await {
             // It may be kept all the same.
@@ -159,7 +174,7 @@ impl Edge {
             name: name::shown(name),
             source: claim,
             received_at: self.doors.clock.now_ms(),
-            origin: "http".to_owned(),
+            origin: origin.to_owned(),
         };
         self.publish(intent, event).await
     }

@@ -52,7 +52,7 @@ impl Edge {
     }
 
     /// Whether `job` is known, deleted ones included.
-    pub(super) async fn is_job(&self, job: JobId) -> Result<bool, connectors::catalog::Error> {
+    pub(in crate::edge) async fn is_job(&self, job: JobId) -> Result<bool, connectors::catalog::Error> {
         Ok(self.doors.catalog.job(job).await?.is_some())
     }
 }
