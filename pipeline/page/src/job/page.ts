@@ -109,19 +109,24 @@ function makeView(signal: AbortSignal) {
   const watch = playerPart();
   const history = historyPart();
   const quality = qualityPart(signal, (seconds) => watch.seek(seconds));
-  const parts: Part[] = [
-    watch, sourcePart(), labelsPart(), flowPart(), renditionsPart(), sharePart(() => watch.time()), quality,
-    timelinePart(signal), picturesPart((seconds) => watch.seek(seconds)), captionsPart(), ledgerPart(signal),
-  ];
-  const [player, source, labels, ...rest] = parts.map((part) => part.node);
+  const parts: Part[] = [];
+  const put = (part: Part): HTMLElement => {
+    parts.push(part);
+    return part.node;
+  };
 
   const node = el('article', {},
     el('p.crumb', {}, el('a', { href: at('') }, icon('back'), 'All videos')),
     el('header.job-head', {}, el('div.job-title', {}, heading, state.node), el('div.actions', {}, cancel, drop)),
     failure,
-    el('div.job-top', {}, player!, el('div.side', {},
-      el('section.card', { 'aria-label': 'How it is coming along' }, because, progress, warnings), source!, labels!)),
-    el('div.parts', {}, ...rest, history.node));
+    el('div.job-top', {},
+      el('div.watching', {}, put(watch), put(flowPart())),
+      el('div.side', {}, el('section.card', { 'aria-label': 'How it is coming along' }, because, progress, warnings), put(sourcePart()), put(labelsPart()))),
+    el('div.parts', {},
+      put(renditionsPart()), put(quality), put(timelinePart(signal)),
+      el('div.half.stack', {}, put(sharePart(() => watch.time())), put(captionsPart())),
+      el('div.half.stack', {}, put(ledgerPart(signal)), history.node),
+      put(picturesPart((seconds) => watch.seek(seconds)))));
 
   function live(job: Job, status?: Status): void {
     current = job;

@@ -28,18 +28,16 @@ export function controls(video: HTMLVideoElement, label: string, options: { fill
   again.addEventListener('click', options.retry);
   const sheet = part('div', { class: 'player-trouble', role: 'alert' }, words, again);
   sheet.hidden = true;
-  const range = part('media-time-range', {},
-    part('media-preview-thumbnail', { slot: 'preview' }), part('media-preview-time-display', { slot: 'preview' }));
   const controller = part('media-controller', { 'aria-label': label, hotkeys: '', keyboardforwardseekoffset: '5', keyboardbackwardseekoffset: '5', autohide: '2' },
     video, poster,
     part('media-loading-indicator', { slot: 'centered-chrome', noautohide: '' }),
     settings(),
     part('div', { class: 'player-shade', 'aria-hidden': 'true' }),
-    part('media-control-bar', { class: 'player-scrub' }, range),
+    part('media-control-bar', { class: 'player-scrub' }, part('media-time-range')),
     part('media-control-bar', { class: 'player-bar' },
       part('media-play-button'), part('media-mute-button'), part('media-volume-range', { class: 'player-wide' }),
-      part('media-time-display', { showduration: '' }), part('span', { class: 'player-gap' }),
-      part('media-captions-button'), part('media-settings-menu-button'), part('media-pip-button', { class: 'player-wide' }), part('media-fullscreen-button')));
+      part('media-time-display', { showduration: '', notoggle: '' }), part('span', { class: 'player-gap' }),
+      part('media-captions-button', { role: 'switch' }), part('media-settings-menu-button'), part('media-pip-button', { class: 'player-wide' }), part('media-fullscreen-button')));
   const node = part('div', { class: options.fills ? 'player-frame fills' : 'player-frame' }, controller, sheet);
   return {
     node,
