@@ -11,7 +11,7 @@ function part(tag: string, attributes: Attributes = {}, ...children: (Node | str
   return node;
 }
 
-const item = (label: string, submenu: HTMLElement): HTMLElement => part('media-settings-menu-item', {}, label, submenu);
+const item = (label: string, submenu: HTMLElement): HTMLElement => part('media-settings-menu-item', { class: `player-${label.toLowerCase()}` }, label, submenu);
 
 function settings(): HTMLElement {
   const back = (text: string): HTMLElement => part('span', { slot: 'title' }, text);
