@@ -12,8 +12,10 @@ const heading = document.createElement('h1');
 heading.className = 'quiet';
 heading.textContent = 'Video';
 words.setAttribute('role', 'status');
-main.append(words);
-document.body.replaceChildren(heading, main);
+const screen = document.createElement('div');
+screen.append(words);
+main.append(heading, screen);
+document.body.replaceChildren(main);
 
 let player: { update: (job: Job) => void } | undefined;
 let source: EventSource | undefined;
@@ -44,7 +46,7 @@ async function show(job: Job): Promise<void> {
   isMounting = true;
   const { mount } = await import('./player/mount');
   const options = { job, label: shownName(job.name), autoplay: isSet(location.search, 'autoplay'), muted: isSet(location.search, 'muted'), fills: true };
-  player = mount(main, options);
+  player = mount(screen, options);
 }
 
 /** Only a video that is still being made needs news: of itself alone, and only until its end. */

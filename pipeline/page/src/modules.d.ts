@@ -1,3 +1,2 @@
-// Modules that are loaded for their effect alone: media-chrome defines its elements.
+// A module that is loaded for its effect alone: media-chrome defines its elements.
 declare module 'media-chrome';
-declare module 'media-chrome/menu';

@@ -1,5 +1,6 @@
 // Every page at two widths in both schemes: a picture of each, axe-core, no sideways scroll, no error in the console.
 import { join } from 'node:path';
+import { violationsOn } from './axe.mjs';
 
 export async function pages({ browser, page: base, shots, check, axe, jobs }) {
   const known = await jobs();
@@ -23,15 +24,7 @@ export async function pages({ browser, page: base, shots, check, axe, jobs }) {
         check(sideways <= 0, `${where}: no sideways scroll (${sideways})`);
         check(errors.length === 0, `${where}: quiet console ${errors.join(' | ').slice(0, 400)}`);
         await tab.screenshot({ path: join(shots, `${name}-${width}-${scheme}.png`), fullPage: name !== 'embed' });
-        // The page's policy lets no foreign script in: axe is put in by the debugger.
-        const source = (await import('node:fs')).readFileSync(axe, 'utf8');
-        const session = await context.newCDPSession(tab);
-        await session.send('Runtime.evaluate', { expression: source });
-        const { result } = await session.send('Runtime.evaluate', {
-          expression: `axe.run(document).then((found) => JSON.stringify(found.violations.map((one) => [one.id, one.impact, one.nodes.slice(0, 4).map((node) => node.target.join(' ') + ' :: ' + (node.any[0]?.message ?? node.all[0]?.message ?? '')).join('; ')])))`,
-          awaitPromise: true, returnByValue: true,
-        });
-        const violations = JSON.parse(result.value ?? '[]');
+        const violations = await violationsOn(tab, axe);
         check(violations.length === 0, `${where}: axe ${violations.length === 0 ? 'finds nothing' : JSON.stringify(violations).slice(0, 900)}`);
         await tab.close();
       }

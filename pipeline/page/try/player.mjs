@@ -1,8 +1,11 @@
 // The player: plays to 3 s, seeks, changes the quality and sees the picture's height change, keys, start time, embedding.
 import http from 'node:http';
 import { join } from 'node:path';
+import { checkAxe } from './axe.mjs';
+import { fallbacks } from './fallbacks.mjs';
 
-export async function player({ browser, page: base, shots, check, jobs }) {
+export async function player(setting) {
+  const { browser, page: base, shots, check, jobs } = setting;
   const job = (await jobs()).filter((one) => one.state === 'ready').sort((a, b) => b.renditions.length - a.renditions.length)[0];
   if (!job) return check(false, 'there is no finished job to play');
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
@@ -42,18 +45,31 @@ export async function player({ browser, page: base, shots, check, jobs }) {
   await tab.keyboard.press('l');
   check(Math.abs((await video('v.currentTime')) - before) < 6, `l goes on to ${await video('v.currentTime')}`);
   await tab.mouse.move(500, 400);
-  await tab.locator('media-settings-menu-button').click();
-  await tab.waitForTimeout(500);
+  await tab.locator('.player-settings > button').click();
+  await tab.waitForTimeout(400);
   await tab.locator('.screen').screenshot({ path: join(shots, 'player-menu.png') });
-  await tab.locator('media-settings-menu-item').first().click();
-  await tab.waitForTimeout(500);
-  await tab.locator('.screen').screenshot({ path: join(shots, 'player-quality.png') });
+  await checkAxe(setting, tab, 'the open settings');
+  await tab.getByRole('menuitemradio', { name: '2 ×' }).click();
+  check((await video('v.playbackRate')) === 2, 'the menu sets the speed');
+  await tab.getByRole('menuitemradio', { name: '720p' }).click();
+  await video('v.currentTime = 1');
+  await tab.waitForFunction(() => window.streamforgePlayer.video.videoHeight === 720, null, { timeout: 20_000 }).then(() => check(true, 'the menu sets the quality: 720 lines'), () => check(false, 'the menu sets the quality'));
+  const here = await video('v.currentTime');
+  await tab.keyboard.press('ArrowDown');
+  check((await video('v.currentTime')) === here, 'arrows move in the menu and do not seek');
   await tab.keyboard.press('Escape');
+  await tab.setViewportSize({ width: 360, height: 740 });
+  await tab.locator('.player-settings > button').click();
+  await tab.waitForTimeout(400);
+  await tab.locator('.screen').screenshot({ path: join(shots, 'player-menu-360.png') });
+  await tab.keyboard.press('Escape');
+  await tab.setViewportSize({ width: 1440, height: 900 });
+  await tab.waitForTimeout(400);
   const range = await tab.locator('media-time-range').boundingBox();
   await tab.mouse.move(range.x + range.width * 0.6, range.y + range.height / 2);
   await tab.waitForTimeout(700);
   await tab.locator('.screen').screenshot({ path: join(shots, 'player-scrub.png') });
-  const preview = await tab.locator('media-preview-thumbnail').evaluate((node) => node.getAttribute('mediapreviewimage'));
+  const preview = await tab.locator('media-preview-thumbnail').first().evaluate((node) => node.getAttribute('mediapreviewimage'));
   check(job.storyboard === null || preview !== null, `the scrub bar has a picture: ${preview}`);
   await tab.goto(new URL(`jobs/${job.id}?t=0m7s`, base).href);
   await tab.waitForFunction(() => window.streamforgePlayer?.video.readyState >= 2, null, { timeout: 20_000 });
@@ -70,8 +86,7 @@ export async function player({ browser, page: base, shots, check, jobs }) {
   await frame.waitForFunction(() => window.streamforgePlayer?.video.currentTime > 2.5, null, { timeout: 20_000 });
   check(await frame.evaluate(() => window.streamforgePlayer.video.muted), 'the embedded player plays by itself, muted, in a frame of another origin');
   await tab.screenshot({ path: join(shots, 'embed-in-frame.png') });
-  const refused = await context.newPage();
-  await refused.goto(`http://localhost:${host.address().port}/`);
   host.close();
+  await fallbacks(setting, job);
   await context.close();
 }

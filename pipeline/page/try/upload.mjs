@@ -2,8 +2,10 @@
 import { join } from 'node:path';
 import { statSync, writeFileSync, copyFileSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { checkAxe } from './axe.mjs';
 
-export async function upload({ browser, page: base, shots, check, videos, jobs }) {
+export async function upload(setting) {
+  const { browser, page: base, shots, check, videos, jobs } = setting;
   const folder = mkdtempSync(join(tmpdir(), 'streamforge-try-'));
   const biggest = (await videos()).sort((a, b) => statSync(b).size - statSync(a).size)[0];
   if (!biggest) return check(false, 'there is no video to upload');
@@ -30,6 +32,7 @@ export async function upload({ browser, page: base, shots, check, videos, jobs }
   await tab.waitForFunction(() => document.querySelectorAll('.upload-row')[1]?.dataset.phase === 'refused', null, { timeout: 20_000 }).catch(() => undefined);
   check((await other.getAttribute('data-phase')) === 'refused', `no video is refused in words: ${await other.locator('.hint').innerText()}`);
 
+  await checkAxe(setting, tab, 'uploads, one running and one refused');
   const seen = [];
   const watch = setInterval(() => void share().then((value) => seen.push(value), () => undefined), 200);
   await fetch(new URL('dev/outage?seconds=6', base), { method: 'POST' });
@@ -49,6 +52,7 @@ export async function upload({ browser, page: base, shots, check, videos, jobs }
   await tab.waitForSelector('.left .upload-row', { timeout: 10_000 });
   console.log('after the reload:', await tab.locator('.left .upload-row').innerText());
   await tab.screenshot({ path: join(shots, 'upload-left.png') });
+  await checkAxe(setting, tab, 'an upload that was left');
   await speed(-1);
   await tab.locator('.left input[type=file]').setInputFiles(text);
   check(/another file/.test(await tab.locator('.left .hint').nth(1).innerText()), 'another file is not taken for it');
@@ -69,6 +73,7 @@ export async function upload({ browser, page: base, shots, check, videos, jobs }
   await tab.getByRole('button', { name: 'Delete' }).click();
   await tab.waitForTimeout(300);
   await tab.screenshot({ path: join(shots, 'delete.png') });
+  await checkAxe(setting, tab, 'the question before deleting');
   await tab.locator('dialog button.danger').click();
   await tab.waitForSelector('.jobs', { timeout: 10_000 });
   check(!(await jobs()).some((job) => job.id === id), 'delete removes it');

@@ -2,7 +2,7 @@
 import type { Page } from '../app';
 import { go } from '../app';
 import { at, jobApi } from '../base/address';
-import { getJson, Refusal, wordsOf } from '../base/ask';
+import { getJson, Refusal, sentence, wordsOf } from '../base/ask';
 import { el, mark, nameOf, say } from '../base/element';
 import { icon } from '../base/icons';
 import { type Explanation, isEnd, type Job, type Status } from '../base/shapes';
@@ -95,6 +95,7 @@ function makeView(signal: AbortSignal) {
   const heading = el('h1', {});
   const state = badge();
   const because = el('p.because', {});
+  const news = el('section.card', { 'aria-label': 'How it is coming along' });
   const bar = el('progress', { max: 1, value: 0, 'aria-label': 'Progress' });
   const left = el('span.hint', {});
   const progress = el('div.job-progress', { hidden: true }, bar, left);
@@ -109,19 +110,26 @@ function makeView(signal: AbortSignal) {
   const watch = playerPart();
   const history = historyPart();
   const quality = qualityPart(signal, (seconds) => watch.seek(seconds));
-  const parts: Part[] = [
-    watch, sourcePart(), labelsPart(), flowPart(), renditionsPart(), sharePart(() => watch.time()), quality,
-    timelinePart(signal), picturesPart((seconds) => watch.seek(seconds)), captionsPart(), ledgerPart(signal),
-  ];
-  const [player, source, labels, ...rest] = parts.map((part) => part.node);
+  const parts: Part[] = [];
+  const put = (part: Part): HTMLElement => {
+    parts.push(part);
+    return part.node;
+  };
 
   const node = el('article', {},
     el('p.crumb', {}, el('a', { href: at('') }, icon('back'), 'All videos')),
     el('header.job-head', {}, el('div.job-title', {}, heading, state.node), el('div.actions', {}, cancel, drop)),
     failure,
-    el('div.job-top', {}, player!, el('div.side', {},
-      el('section.card', { 'aria-label': 'How it is coming along' }, because, progress, warnings), source!, labels!)),
-    el('div.parts', {}, ...rest, history.node));
+    el('div.job-top', {},
+      el('div.watching', {}, put(watch), put(flowPart())),
+      el('div.side', {}, news, put(sourcePart()), put(labelsPart()))),
+    el('div.parts', {},
+      put(renditionsPart()), put(quality), put(timelinePart(signal)),
+      el('div.half.stack.first', {}, put(sharePart(() => watch.time())), put(captionsPart())),
+      el('div.half.stack', {}, put(ledgerPart(signal)), history.node),
+      put(picturesPart((seconds) => watch.seek(seconds)))));
+
+  news.append(because, progress, warnings);
 
   function live(job: Job, status?: Status): void {
     current = job;
@@ -142,11 +150,13 @@ function makeView(signal: AbortSignal) {
         heading.dataset['name'] = shown;
         heading.replaceChildren(nameOf(shown, job.name));
       }
-      if (explained) say(because, explained.because);
+      if (explained) say(because, sentence(explained.because));
       mark(because, 'hidden', because.textContent === '' ? '' : null);
       warnings.hidden = job.warnings.length === 0;
       if (warnings.childElementCount !== job.warnings.length) warnings.replaceChildren(...job.warnings.map((text) => el('li', { dir: 'auto' }, text)));
       showFailure(failure, job, explained);
+      // The sheet above says it already.
+      news.hidden = !failure.hidden && job.warnings.length === 0;
       for (const part of parts) part.update(job);
       if (explained) history.show(explained);
     },
@@ -161,7 +171,10 @@ function showFailure(node: HTMLElement, job: Job, explained: Explanation | null)
   if (node.hidden || !job.error) return;
   node.replaceChildren(
     el('h2', {}, icon('warn'), 'It failed'),
-    el('p', { dir: 'auto' }, job.error.message),
-    ...(explained ? [el('p', { dir: 'auto' }, explained.because)] : []),
+    el('p', { dir: 'auto' }, sentence(job.error.message)),
+    ...(explained && !explained.because.includes(job.error.message) ? [el('p', { dir: 'auto' }, sentence(explained.because))] : []),
+    el('p', {}, job.error.stage === 'probe' || job.error.stage === 'split'
+      ? 'The file itself is the trouble: export it again, or upload another one.'
+      : 'Uploading the file again may help. If it fails again, whoever runs this server finds the details among the dead letters (streamforge dlq list).'),
     el('dl.facts-list', {}, el('div', {}, el('dt', {}, 'Stage'), el('dd', {}, job.error.stage)), el('div', {}, el('dt', {}, 'Code'), el('dd', {}, el('code', {}, job.error.code)))));
 }

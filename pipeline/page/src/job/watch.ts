@@ -24,8 +24,9 @@ export function playerPart(): Part & { seek: (seconds: number) => void; time: ()
         const turned = Math.abs(video.rotation) % 180 === 90;
         frame.style.aspectRatio = turned ? `${video.height} / ${video.width}` : `${video.width} / ${video.height}`;
       }
+      node.hidden = !job.playable && !isRunning(job);
       if (!job.playable) {
-        say(words, isRunning(job) ? 'The video can be watched here as soon as its beginning is made.' : 'There is nothing to watch.');
+        say(words, 'The video can be watched here as soon as its beginning is made.');
         return;
       }
       if (isLoading) return;

@@ -1,6 +1,5 @@
 // The player: media-chrome's controls around a video element. This module is the chunk that is loaded only when needed.
 import 'media-chrome';
-import 'media-chrome/menu';
 import type { Job } from '../base/shapes';
 import { controls, type Controls } from './controls';
 import { digits } from './keys';
@@ -11,7 +10,7 @@ import { tracks } from './tracks';
 
 export interface Player { update: (job: Job) => void; seek: (seconds: number) => void; time: () => number | null; close: () => void }
 
-/** What tests may rely on, as `window.streamforgePlayer` while a player is on the page. Levels are in the order of the menu's list; -1 is automatic. */
+/** What tests may rely on, as `window.streamforgePlayer` while a player is on the page. Levels are in the order of the playlist; -1 is automatic. */
 export interface PlayerHook {
   video: HTMLVideoElement;
   kind: () => Feed['kind'] | 'none';
@@ -35,8 +34,7 @@ export function mount(frame: HTMLElement, { job: first, label, autoplay = false,
   video.muted = muted;
   video.setAttribute('aria-label', label);
   const qualities = new Qualities();
-  Object.assign(video, { videoRenditions: qualities });
-  const view: Controls = controls(video, label, { fills, retry: () => begin(video.currentTime, true) });
+  const view: Controls = controls(video, label, qualities, { fills, retry: () => begin(video.currentTime, true) });
   const side = tracks(video);
   let fed: Feed | null = null;
   let levelsAtLoad = 0;
@@ -62,9 +60,9 @@ export function mount(frame: HTMLElement, { job: first, label, autoplay = false,
   const hook: PlayerHook = {
     video,
     kind: () => fed?.kind ?? 'none',
-    levels: () => [...qualities].map(({ width, height, bitrate }, index) => ({ index, width, height, bitrate })),
+    levels: () => qualities.all.map((quality, index) => ({ index, ...quality })),
     level: () => fed?.hls?.currentLevel ?? -1,
-    setLevel: (index) => void (qualities.selectedIndex = index),
+    setLevel: (index) => qualities.choose(index),
   };
   window.streamforgePlayer = hook;
 
@@ -86,6 +84,7 @@ export function mount(frame: HTMLElement, { job: first, label, autoplay = false,
     close() {
       stopKeys();
       side.close();
+      view.close();
       fed?.close();
       view.node.remove();
       if (window.streamforgePlayer === hook) delete window.streamforgePlayer;
