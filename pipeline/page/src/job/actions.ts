@@ -40,7 +40,7 @@ export async function cancelJob(job: Job): Promise<void> {
   const yes = await ask({
     heading: 'Stop the work on this video?',
     about: about(job),
-    words: ['What is finished by now stays until you delete it. The work does not go on later: the video would have to be uploaded again.'],
+    words: ['The uploaded video and what was made of it so far are removed; its entry stays in the list. This cannot be undone: the video would have to be uploaded again.'],
     yes: 'Stop the work',
     no: 'Let it go on',
   });
