@@ -37,7 +37,6 @@ if (process.argv.includes('--tests')) {
   for (const [path, output] of Object.entries(result.metafile.outputs)) {
     if (output.entryPoint) named[basename(output.entryPoint)] = basename(path);
   }
-  // esbuild leaves an empty script beside an entry that is only copied.
   for (const html of ['index.html', 'embed.html']) {
     const template = await readFile(join('src', html), 'utf8');
     const filled = template.replace(/\{\{([a-z.]+)\}\}/g, (_, name) => {
