@@ -12,7 +12,7 @@
 //! - [`watched`]: a folder whose files are uploaded
 //! - [`webhooks`]: who is told how jobs fare
 //! - [`health`], [`ops`]: for balancers and operators; [`registry`]: schemas for other people's clients; [`workers`], [`dlq`], [`replay`]: for who operates
-//! - [`problem`]: errors as clients see them; [`query`], [`body`]: query strings and small bodies; [`page`]: the web page and the description
+//! - [`problem`]: errors as clients see them; [`query`], [`body`]: query strings and small bodies; [`page`]: the web page; [`asyncapi`], [`docs`]: the descriptions
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +30,14 @@ use manifests::Manifests;
 use sweep::Sweeper;
 
 pub mod accept;
+pub mod asyncapi;
 pub mod board;
 pub mod body;
 pub mod captions;
 pub mod cors;
 pub mod deliver;
 pub mod dlq;
+pub mod docs;
 pub mod events;
 pub mod explain;
 pub mod health;

@@ -125,7 +125,7 @@ function frame(): void {
   const header = el('header.top', {}, el('div.wide', {}, brand,
     el('nav', { 'aria-label': 'Pages' }, links.home, links.workers), el('div.ends', {}, uploadChip(), connection(), schemeSwitch())));
   const footer = el('footer.bottom', {}, el('div.wide', {},
-    el('span', {}, 'StreamForge turns one upload into every quality.'), el('a', { href: at('api/openapi.json') }, 'API description')));
+    el('span', {}, 'StreamForge turns one upload into every quality.'), el('a', { href: at('api/docs') }, 'HTTP and events')));
   document.body.replaceChildren(skip, header, main, footer, liveRegion());
 }
 

@@ -50,7 +50,7 @@ pub async fn run(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
 /// A bar for the job called `name`.
 pub fn bar(name: &str) -> ProgressBar {
     let bar = ProgressBar::new(STEPS);
-    style(&bar, "{prefix:24!} {bar:24} {msg}");
+    style(&bar, "{prefix:22!} {bar:14} {wide_msg}");
     bar.set_prefix(show::plain(name));
     bar.enable_steady_tick(Duration::from_millis(250));
     bar

@@ -75,7 +75,7 @@ pub async fn run(command: Webhooks) -> Result<(), Failure> {
         Webhooks::Test { id, server } => {
             let client = Client::new(&server.server)?;
             let path = format!("api/webhooks/{}/test", id_part(&id)?);
-            let tried = client.json(client.request(Method::POST, &path)).await?;
+            let tried = client.json(client.request(Method::POST, &path)).await.map_err(unknown)?;
             let url = text(&tried, "url");
             if tried["taken"] == true {
                 return show::print(&format!("{url} took the message\n"));
@@ -85,9 +85,19 @@ pub async fn run(command: Webhooks) -> Result<(), Failure> {
         }
         Webhooks::Remove { id, server } => {
             let client = Client::new(&server.server)?;
-            client.ask(Method::DELETE, &format!("api/webhooks/{}", id_part(&id)?)).await?;
+            client.ask(Method::DELETE, &format!("api/webhooks/{}", id_part(&id)?)).await.map_err(unknown)?;
             show::print(&format!("{id}  removed\n"))
         }
+    }
+}
+
+/// What to do about an id that nobody knows.
+fn unknown(failure: Failure) -> Failure {
+    let is_unknown = failure.what.contains("no such webhook");
+    if is_unknown {
+        Failure { advice: "`streamforge webhooks list` lists the ids".to_owned(), ..failure }
+    } else {
+        failure
     }
 }
 

@@ -32,6 +32,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
                       media-src 'self' blob:; img-src 'self' data: blob:; worker-src 'self' blob:; manifest-src 'self'; \
                       font-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors ";
 
+/// Descriptions are text and nothing else.
+const DOCS_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// A document of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document {
@@ -108,15 +112,29 @@ fn kind(name: &str) -> &'static str {
 
 /// The OpenAPI description, as seen below `prefix`.
 pub fn openapi(prefix: &str) -> Response {
-    let text = match serde_json::from_str::<Value>(OPENAPI) {
-        Ok(mut document) => {
-            document["servers"] = serde_json::json!([{ "url": if prefix.is_empty() { "/" } else { prefix } }]);
-            document["info"]["version"] = Value::from(env!("CARGO_PKG_VERSION"));
-            document.to_string()
-        }
-        Err(_) => OPENAPI.to_owned(),
-    };
-    text_response(text, "application/json")
+    text_response(described(prefix).to_string(), "application/json")
+}
+
+/// The AsyncAPI description, for topics whose names begin with `topic_prefix`.
+pub fn asyncapi(topic_prefix: &str) -> Response {
+    text_response(super::asyncapi::document(topic_prefix).to_string(), "application/json")
+}
+
+/// Both descriptions, to be read.
+pub fn docs(prefix: &str, topic_prefix: &str) -> Response {
+    let html = super::docs::page(&described(prefix), &super::asyncapi::document(topic_prefix), prefix);
+    let mut response = text_response(html, "text/html; charset=utf-8");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn described(prefix: &str) -> Value {
+    let mut document: Value = serde_json::from_str(OPENAPI).unwrap_or_default();
+    document["servers"] = serde_json::json!([{ "url": if prefix.is_empty() { "/" } else { prefix } }]);
+    document["info"]["version"] = Value::from(env!("CARGO_PKG_VERSION"));
+    document
 }
 
 fn text_response(text: String, kind: &'static str) -> Response {

@@ -364,7 +364,19 @@ fn other_routes(edge: &Arc<Edge>) -> BoxedFilter<(Response,)> {
             at("/api/openapi.json", reads(&method).map(|()| page::openapi(edge.settings.prefix())))
         },
     );
-    events.or(health).unify().or(openapi).unify().or(page_routes(edge)).unify().boxed()
+    let asyncapi = warp::path!("api" / "asyncapi.json").and(asked(edge)).then(
+        |edge: Arc<Edge>, method: Method, _: HeaderMap, _: String| async move {
+            at("/api/asyncapi.json", reads(&method).map(|()| page::asyncapi(&edge.settings.topic_prefix)))
+        },
+    );
+    let docs = warp::path!("api" / "docs").and(asked(edge)).then(
+        |edge: Arc<Edge>, method: Method, _: HeaderMap, _: String| async move {
+            let settings = &edge.settings;
+            at("/api/docs", reads(&method).map(|()| page::docs(settings.prefix(), &settings.topic_prefix)))
+        },
+    );
+    let described = openapi.or(asyncapi).unify().or(docs).unify();
+    events.or(health).unify().or(described).unify().or(page_routes(edge)).unify().boxed()
 }
 
 /// The page, at each address that it shows of itself, and its files.

@@ -479,3 +479,34 @@ async fn pages_of_other_origins_may_upload_where_they_are_allowed() {
     let form = open.http.post(open.url("/api/upload")).header("sec-fetch-site", "cross-site").body(video_bytes(100));
     assert_eq!(form.send().await.unwrap().status(), 403);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_pauses_goes_on_over_the_same_connection_and_its_day_begins_anew() {
+    let settings = Settings { upload_expiry: Duration::from_secs(60), ..Settings::default() };
+    let house = House::with(settings).await;
+    let bytes = video_bytes(60_000);
+    let later = request(&house, "POST", "/api/uploads").header("upload-defer-length", "1").send().await.unwrap();
+    let upload = Begun { house: &house, path: header(&later, "location").unwrap().to_owned() };
+    let expires = |shown: &Value| shown["expires_at"].as_str().unwrap().to_owned();
+    let first = expires(&house.json(&upload.path).await);
+    // The length comes with bytes that pause for longer than the lock is kept.
+    let mut stream = house.connect().await;
+    let head = format!(
+        "PATCH {} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nUpload-Length: 60000\r\nContent-Type: {BYTES}\r\nContent-Length: 60000\r\n\r\n",
+        upload.path
+    );
+    send(&mut stream, &head).await;
+    stream.write_all(&bytes[..20_000]).await.unwrap();
+    eventually("what came is kept while nothing comes", || async { (upload.offset().await == 20_000).then_some(()) })
+        .await;
+    stream.write_all(&bytes[20_000..]).await.unwrap();
+    let answer = crate::house::read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 204") && answer.contains("streamforge-job"), "{answer}");
+    upload.assert_is(&bytes).await;
+    // One whose every request breaks off has as long as any other.
+    let broken = Begun::new(&house, bytes.len()).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    drop(broken.hold(0, &bytes[..30_000], bytes.len()).await);
+    eventually("it is given more time", || async { (expires(&house.json(&broken.path).await) > first).then_some(()) })
+        .await;
+}

@@ -62,7 +62,7 @@ fn bar(source: &Source) -> ProgressBar {
         Some(length) => ProgressBar::new(length),
         None => ProgressBar::no_length(),
     };
-    watch::style(&bar, "{prefix:20!} {bar:16} {decimal_bytes:>9} of {decimal_total_bytes:9} {msg:12}");
+    watch::style(&bar, "{prefix:20!} {bar:16} {decimal_bytes:>9} of {decimal_total_bytes:9} {wide_msg}");
     bar.set_prefix(show::plain(&source.name));
     bar
 }

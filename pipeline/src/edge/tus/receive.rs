@@ -142,6 +142,7 @@ impl Edge {
                     // Whoever comes meanwhile goes on in its place.
                     let more = source.wait().await;
                     arrival = self.arrive(id, settled).await?;
+                    arrival.learn_length(length)?;
                     match more {
                         Ok(Some(piece)) => piece,
                         Ok(None) => break None,
@@ -180,23 +181,23 @@ impl Edge {
             (Err(_), Some(_)) => {}
             (Err(_), None) => return Err(settled.err().unwrap_or_else(going)),
         }
-        if let Some(problem) = trouble {
-            arrival.lock.release().await;
-            return Err(problem);
-        }
         if !arrival.lock.is_held() {
-            return Err(overtaken());
+            return Err(trouble.unwrap_or_else(overtaken));
         }
         let Arrival { mut record, appender, lock, settled, .. } = arrival;
+        // Whoever sends, however often it breaks, has a day from the last byte. It is noted before the upload is complete: were
+        // this process to end now, somebody else would know that all is there.
         record.expires_at = self.doors.clock.now_ms() + self.expiry_ms();
+        let saved = record.save(&self.doors).await;
+        if let Some(problem) = trouble {
+            lock.release().await;
+            return Err(problem);
+        }
+        saved?;
         let is_complete = record.length == Some(settled);
         if is_complete {
             self.sums.forget(id);
-            // Noted first: were this process to end now, somebody else would know that all is there.
-            record.save(&self.doors).await?;
             self.complete(&record, appender).await?;
-        } else {
-            record.save(&self.doors).await?;
         }
         lock.release().await;
         Ok(Received { offset: settled, expires_at: record.expires_at, is_complete })

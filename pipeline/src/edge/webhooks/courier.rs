@@ -1,10 +1,10 @@
 //! Tells hooks what happens: events become messages that lie in the blob store, and messages are sent until they are taken.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use connectors::log::{Delivery, Record};
+use connectors::log::{Delivery, Record, TopicPartition};
 use connectors::sinks::webhook::{Answer, Message, Sender};
 use connectors::{Doors, log};
 use schemas::job::view::rfc3339;
@@ -131,9 +131,13 @@ impl Courier {
                 delivery = consumer.next() => delivery?,
             };
             let Delivery::Records(records) = delivery else { continue };
+            let mut next: BTreeMap<TopicPartition, i64> = BTreeMap::new();
             for record in &records {
                 self.note(record).await?;
-                match consumer.commit(&[(record.at.clone(), record.offset + 1)]).await {
+                next.insert(record.at.clone(), record.offset + 1);
+            }
+            for offset in next {
+                match consumer.commit(&[offset]).await {
                     // Another edge has it now and tells it again.
                     Ok(()) | Err(log::Error::NotOwner(_)) => {}
                     Err(error) => return Err(error.into()),
