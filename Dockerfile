@@ -6,6 +6,7 @@ WORKDIR /src
 # The script knows what a build needs. With nothing but it copied, the layer is built again only when the needs change.
 COPY dev ./
 COPY pipeline/libtorch ./pipeline/libtorch
+COPY pipeline/page/build.sh ./pipeline/page/build.sh
 RUN ./dev needs && rm -rf /var/lib/apt/lists/*
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

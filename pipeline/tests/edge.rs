@@ -38,6 +38,8 @@ mod sweep;
 mod switch;
 #[path = "edge/tus.rs"]
 mod tus;
+#[path = "edge/tus_callers.rs"]
+mod tus_callers;
 #[path = "edge/upload.rs"]
 mod upload;
 #[path = "edge/video.rs"]

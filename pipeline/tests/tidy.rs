@@ -224,12 +224,16 @@ fn files() -> Vec<(String, String)> {
         ["schemas", "connectors", "pipeline", "grafana", ".ci", "dev"].iter().map(|name| root().join(name)).collect();
     while let Some(path) = open.pop() {
         if path.is_dir() {
+            // What others wrote, and what is made of ours.
+            if ["node_modules", "dist", "build"].iter().any(|made| path.ends_with(made)) {
+                continue;
+            }
             open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             continue;
         }
         let kind = path.extension().map(|kind| kind.to_string_lossy().into_owned());
         let script = path.extension().is_none() && path.exists();
-        if script || kind.is_some_and(|kind| ["rs", "sh", "html", "js", "css"].contains(&kind.as_str())) {
+        if script || kind.is_some_and(|kind| ["rs", "sh", "html", "ts", "mjs", "css"].contains(&kind.as_str())) {
             let short = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
             found.push((short, std::fs::read_to_string(&path).unwrap()));
         }

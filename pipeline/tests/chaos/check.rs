@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use connectors::log::{From, Record, Tailed};
 use connectors::{Catalog, Doors, Log};
 use pipeline::edge::events;
+use pipeline::header::timing;
 use schemas::event::{ChunkCut, ChunkTranscoded, JobEnded, Outcome, RenditionStitched, SourceProbed, UploadReceived};
 use schemas::job::{JobEvent, JobRow};
 use schemas::{Event, JobId, manifest, wire};
@@ -196,7 +197,8 @@ fn fold(records: &[Record]) -> BTreeMap<JobId, JobRow> {
     for record in records {
         if let Ok(Some(event)) = events::read(record) {
             let job = event.job();
-            rows.entry(job).or_insert_with(|| JobRow::new(job)).apply(event, Some(record.offset));
+            let row = rows.entry(job).or_insert_with(|| JobRow::new(job));
+            row.apply_made(event, Some(record.offset), Some(timing::of(record)));
         }
     }
     rows
