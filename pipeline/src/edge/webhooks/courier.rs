@@ -12,7 +12,7 @@ use schemas::job::{JobEvent, JobRow, JobView};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::pending::{self, Pending, ms};
@@ -26,7 +26,7 @@ use crate::stage::chain;
 const GROUP: &str = "streamforge.webhook";
 /// Topics that say how jobs fare.
 const TOPICS: [&str; 4] = ["upload.received", "source.probed", "job.ended", "job.deleted"];
-/// How long this edge believes that it knows the hooks.
+/// How old what is known of a hook may be when it is told.
 const KNOWN_FOR: Duration = Duration::from_secs(5);
 /// How often it is looked for messages whose edge has ended.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -52,7 +52,8 @@ pub struct Courier {
 
 #[derive(Default)]
 struct State {
-    hooks: Option<(Instant, Arc<Vec<Hook>>)>,
+    /// The hooks as they were at a time, milliseconds since the Unix epoch.
+    hooks: Option<(i64, Arc<Vec<Hook>>)>,
     /// What this edge sends, by when it is due.
     due: BTreeSet<(i64, String)>,
     waiting: HashMap<String, Pending>,
@@ -86,14 +87,17 @@ impl Courier {
         self.state().hooks = None;
     }
 
-    async fn hooks(&self) -> Result<Arc<Vec<Hook>>, connectors::blobs::Error> {
-        if let Some((read_at, hooks)) = &self.state().hooks
-            && read_at.elapsed() < KNOWN_FOR
+    /// The hooks as they are, or were no earlier than at `as_of_ms`: one that was added through another edge hears of what comes
+    /// after.
+    async fn hooks(&self, as_of_ms: i64) -> Result<Arc<Vec<Hook>>, connectors::blobs::Error> {
+        if let Some((read_at_ms, hooks)) = &self.state().hooks
+            && *read_at_ms > as_of_ms
         {
             return Ok(Arc::clone(hooks));
         }
+        let read_at_ms = self.doors.clock.now_ms();
         let hooks = Arc::new(hooks(&self.doors.blobs).await?);
-        self.state().hooks = Some((Instant::now(), Arc::clone(&hooks)));
+        self.state().hooks = Some((read_at_ms, Arc::clone(&hooks)));
         Ok(hooks)
     }
 
@@ -155,7 +159,7 @@ impl Courier {
             _ => return Ok(()),
         };
         let Some(kind) = kind_of(&event) else { return Ok(()) };
-        let hooks = self.hooks().await?;
+        let hooks = self.hooks(record.timestamp_ms).await?;
         let wanting = || hooks.iter().filter(|hook| hook.created_at <= record.timestamp_ms && hook.wants(kind));
         if wanting().next().is_none() {
             return Ok(());
@@ -273,7 +277,7 @@ impl Courier {
     async fn try_once(&self, mut pending: Pending) {
         let key = pending.key();
         let now_ms = self.doors.clock.now_ms();
-        let again = match self.hooks().await {
+        let again = match self.hooks(now_ms - ms(KNOWN_FOR)).await {
             Ok(hooks) => match hooks.iter().find(|hook| hook.id == pending.hook && hook.disabled.is_none()) {
                 Some(hook) => self.tell(hook, &mut pending, now_ms).await,
                 // Nobody is there to be told any more.
