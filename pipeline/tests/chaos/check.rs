@@ -16,7 +16,7 @@ use super::repeat::is_copy;
 use super::{Counted, House, keys};
 
 /// The stages, by input.
-const STAGES: [(&str, &str); 7] = [
+const STAGES: [(&str, &str); 8] = [
     ("probe", UploadReceived::TOPIC),
     ("split", SourceProbed::TOPIC),
     ("transcode", ChunkCut::TOPIC),
@@ -24,6 +24,7 @@ const STAGES: [(&str, &str); 7] = [
     ("illustrate", SourceProbed::TOPIC),
     ("caption", SourceProbed::TOPIC),
     ("classify", SourceProbed::TOPIC),
+    ("assess", RenditionStitched::TOPIC),
 ];
 
 /// Blobs of a job that its manifest does not name.
