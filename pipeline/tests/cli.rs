@@ -106,7 +106,7 @@ fn wrong_usage_ends_with_two() {
     assert_failure(&run(&["watch", "../../etc"]), 2, "is no id of a job", "streamforge jobs");
     assert_failure(&run(&["jobs", "--server", "ftp://x"]), 2, "`ftp://x` is no address", "--server http://");
     assert_failure(&run(&["submit", "nothing.mp4"]), 2, "cannot read nothing.mp4", "can be read");
-    assert_failure(&run(&["submit", "."]), 2, "cannot read .", "can be read");
+    assert_failure(&run(&["submit", "."]), 2, "there is no video in .", "name a folder with");
 }
 
 #[test]
