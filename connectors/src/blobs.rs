@@ -425,6 +425,20 @@ impl Blobs {
         self.store.list_with_delimiter(None).await.map(drop).map_err(|error| failed("list", "", error))
     }
 
+    /// SHA-256 of `key` in hex.
+    async fn hash(&self, key: &str) -> Result<String, Error> {
+        if let Some(folder) = self.folder.clone() {
+            let owned = key.to_owned();
+            return blocking("read", key, move || folder.hash(&owned)).await;
+        }
+        let mut hasher = Sha256::new();
+        let mut pieces = self.get(key, None).await?;
+        while let Some(piece) = pieces.try_next().await? {
+            hasher.update(&piece);
+        }
+        Ok(schemas::id::hex(&hasher.finalize()))
+    }
+
     /// Makes sure that the bytes of `claim` are in this store and what they are said to be; answers their key.
     pub async fn verify(&self, claim: &Claim) -> Result<String, Error> {
         let key = self.resolve(&claim.uri)?;
@@ -433,20 +447,9 @@ impl Blobs {
             let what = format!("it has {size} bytes, {} were claimed", claim.size);
             return Err(Error::Mismatch { key, what });
         }
-        let hash = match (self.folder.clone(), &self.bucket) {
-            (None, Some(bucket)) => bucket.hash(&key, &claim.sha256).await?,
-            (Some(folder), _) => {
-                let owned = key.clone();
-                blocking("read", &key, move || folder.hash(&owned)).await?
-            }
-            (None, None) => {
-                let mut hasher = Sha256::new();
-                let mut pieces = self.get(&key, None).await?;
-                while let Some(piece) = pieces.try_next().await? {
-                    hasher.update(&piece);
-                }
-                schemas::id::hex(&hasher.finalize())
-            }
+        let hash = match &self.bucket {
+            Some(bucket) => bucket.hash(&key, &claim.sha256).await?,
+            None => self.hash(&key).await?,
         };
         if hash != claim.sha256 {
             let what = format!("its SHA-256 is {hash}, {} was claimed", claim.sha256);

@@ -161,23 +161,8 @@ impl Blobs {
 
     /// A claim to `key` as it lies there.
     pub async fn claimed(&self, key: &str) -> Result<Claim, Error> {
-        use futures::TryStreamExt as _;
-
-        let mut sum = Sum::default();
-        if self.folder.is_none() {
-            let mut pieces = self.get(key, None).await?;
-            while let Some(piece) = pieces.try_next().await? {
-                sum.update(&piece);
-            }
-            return Ok(claim(key, sum.upto, &sum.hasher.finalize()));
-        }
         let size = self.head(key).await?.size;
-        let (folder, owned) = (self.folder.clone(), key.to_owned());
-        let sha256 = blocking("read", key, move || match folder {
-            Some(folder) => folder.hash(&owned),
-            None => Err(Error::NotFound(owned)),
-        })
-        .await?;
+        let sha256 = self.hash(key).await?;
         Ok(Claim { uri: Self::claim_uri(key), size, sha256 })
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Folder of all uploads that still arrive.
 pub(super) const ROOMS: &str = "uploads/";
 /// Name of the record in the folder of its upload.
-pub(super) const NAME: &str = "upload.json";
+const NAME: &str = "upload.json";
 
 /// An upload that still arrives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use connectors::{Doors, blobs};
 use schemas::JobId;
 use tokio::time::Instant;
 
-use super::record::{NAME, ROOMS, Record, room};
+use super::record::{ROOMS, Record, room};
 use crate::edge::Edge;
 use crate::edge::problem::Problem;
 use crate::stage::chain;
@@ -110,19 +110,13 @@ async fn arriving(doors: &Doors) -> Result<HashSet<JobId>, blobs::Error> {
 
 /// Keys of blobs that still grow: their parts in a bucket are not forgotten ones.
 pub(in crate::edge) async fn growing(doors: &Doors) -> HashSet<String> {
-    let found = match doors.blobs.list(ROOMS).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::debug!(error = chain(&error), "uploads cannot be listed");
-            return HashSet::new();
-        }
-    };
+    let ids = arriving(doors).await.unwrap_or_else(|error| {
+        tracing::debug!(error = chain(&error), "uploads cannot be listed");
+        HashSet::new()
+    });
     let mut keys = HashSet::new();
-    for meta in found.iter().filter(|meta| meta.key.ends_with(NAME)) {
-        let id = meta.key.strip_prefix(ROOMS).and_then(|rest| rest.split('/').next()?.parse::<JobId>().ok());
-        if let Some(id) = id
-            && let Ok(record) = Record::load(doors, id).await
-        {
+    for id in ids {
+        if let Ok(record) = Record::load(doors, id).await {
             keys.insert(record.growing.key);
         }
     }
