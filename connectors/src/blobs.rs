@@ -425,20 +425,6 @@ impl Blobs {
         self.store.list_with_delimiter(None).await.map(drop).map_err(|error| failed("list", "", error))
     }
 
-    /// SHA-256 of `key` in hex.
-    async fn hash(&self, key: &str) -> Result<String, Error> {
-        if let Some(folder) = self.folder.clone() {
-            let owned = key.to_owned();
-            return blocking("read", key, move || folder.hash(&owned)).await;
-        }
-        let mut hasher = Sha256::new();
-        let mut pieces = self.get(key, None).await?;
-        while let Some(piece) = pieces.try_next().await? {
-            hasher.update(&piece);
-        }
-        Ok(schemas::id::hex(&hasher.finalize()))
-    }
-
     /// Makes sure that the bytes of `claim` are in this store and what they are said to be; answers their key.
     pub async fn verify(&self, claim: &Claim) -> Result<String, Error> {
         let key = self.resolve(&claim.uri)?;

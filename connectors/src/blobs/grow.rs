@@ -5,6 +5,7 @@
 //! the bytes, whoever dies when. One writer at a time is the caller's to see to.
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use schemas::Claim;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -157,6 +158,20 @@ impl Blobs {
             bucket.drop_parts(&growing.key, parts).await?;
         }
         self.delete_prefix(&growing.room).await.map(drop)
+    }
+
+    /// SHA-256 of `key` in hex.
+    pub(super) async fn hash(&self, key: &str) -> Result<String, Error> {
+        if let Some(folder) = self.folder.clone() {
+            let owned = key.to_owned();
+            return blocking("read", key, move || folder.hash(&owned)).await;
+        }
+        let mut hasher = Sha256::new();
+        let mut pieces = self.get(key, None).await?;
+        while let Some(piece) = pieces.try_next().await? {
+            hasher.update(&piece);
+        }
+        Ok(schemas::id::hex(&hasher.finalize()))
     }
 
     /// A claim to `key` as it lies there.
