@@ -51,12 +51,7 @@ pub mod worker;
 /// Name of the recipe: changes whenever the same input would give other bytes.
 ///
 /// `aacfp`: the AAC encoder computes in floating point, so its bytes may differ between kinds of processors.
-pub const RECIPE: &str = "h264-veryfast-crf23-gop2-aacfp-v3";
-
-/// Seconds by which presentation times are shifted against decode times, as a fraction of a second: 1/2.
-///
-/// One edit list entry takes the shift back. It leaves room for reordering, so that composition offsets stay positive.
-pub const SHIFT_DIVISOR: u32 = 2;
+pub const RECIPE: &str = "h264-veryfast-crf23-gop2-aacfp-v4";
 
 /// What is to be done with a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

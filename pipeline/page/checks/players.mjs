@@ -66,8 +66,7 @@ try {
   const best = `${base}${job.renditions[0].quality}`;
   for (const [name, address] of [['master.m3u8', `${base}master.m3u8`], ...media.map((uri) => [uri, new URL(uri, base).href]), ['the progressive file', best]]) {
     quiet('ffprobe', ['-v', 'warning', '-of', 'csv=p=0', '-show_entries', 'stream=codec_type', address], `ffprobe reads ${name}`, (said) => /^(video|audio)(\s+(video|audio))*$/.test(said));
-    // Without -copyts, ffmpeg's own program takes the first half second of a playlist for a jump in time and mends what is right.
-    quiet('ffmpeg', ['-nostdin', '-v', 'warning', '-copyts', '-i', address, '-f', 'null', '-'], `ffmpeg decodes ${name}`);
+    quiet('ffmpeg', ['-nostdin', '-v', 'warning', '-i', address, '-f', 'null', '-'], `ffmpeg decodes ${name}`);
   }
   for (const [name, address] of [['master.m3u8', `${base}master.m3u8`], ['the progressive file', best]]) {
     quiet('mpv', ['--no-config', '--vo=null', '--ao=null', '--untimed', '--msg-level=all=warn,statusline=no', address], `mpv plays ${name}`);

@@ -7,7 +7,7 @@ use schemas::ladder::Rung;
 use schemas::source::VideoTrack;
 
 use super::picture::{is_hdr, is_rgb};
-use super::{Code, Error, SHIFT_DIVISOR, VideoTask, psnr};
+use super::{Code, Error, VideoTask, psnr};
 
 /// Constant rate factor; the cap of the rung holds above it.
 const CRF: u32 = 23;
@@ -43,9 +43,9 @@ pub fn timescale(track: &VideoTrack) -> (u32, i64) {
     if den > 1_000_000 {
         return (90_000, 0);
     }
-    // Coarse clocks get finer, so that half a second is a whole number of ticks and players see usual scales.
+    // Coarse clocks get finer, so that players see usual scales.
     let mut factor = 1;
-    while den * factor < 10_000 || (den * factor) % i64::from(SHIFT_DIVISOR) != 0 {
+    while den * factor < 10_000 {
         factor *= 2;
     }
     (u32::try_from(den * factor).unwrap_or(90_000), num * factor)
@@ -59,14 +59,29 @@ pub fn output_ticks(track: &VideoTrack, pts: i64) -> i64 {
     }
 }
 
-/// Whether pictures may be reordered: the shift of presentation times must cover two of the longest gaps.
-pub fn may_reorder(track: &VideoTrack) -> bool {
+/// Whether pictures may be reordered: not where it would delay the first one by half a second.
+fn may_reorder(track: &VideoTrack) -> bool {
+    let second = i64::from(track.time_base.den) / i64::from(track.time_base.num.max(1));
+    reordering(track) < second / 2
+}
+
+/// Ticks of the source by which a picture may be decoded before its turn: with B frames that refer to each other, x264 puts two
+/// pictures before one that is shown earlier.
+fn reordering(track: &VideoTrack) -> i64 {
     track.longest_gap.saturating_mul(2)
-        < super::probe::rescale(
-            1,
-            schemas::source::Ratio { num: 1, den: i32::try_from(SHIFT_DIVISOR).unwrap_or(2) },
-            i64::from(track.time_base.den) / i64::from(track.time_base.num.max(1)),
-        )
+}
+
+/// Ticks of the output by which presentation times are shifted against decode times, so that no picture is decoded after it is
+/// shown. One edit list entry takes it back. As little as will do: players that begin at the first decode time wait so long.
+pub fn shift(track: &VideoTrack) -> i64 {
+    if !may_reorder(track) {
+        return 0;
+    }
+    match timescale(track) {
+        // Two gaps that are rounded each by itself may lie a tick wider.
+        (scale, 0) => super::probe::rescale(reordering(track), track.time_base, i64::from(scale)) + 2,
+        (_, factor) => reordering(track).saturating_mul(factor),
+    }
 }
 
 impl Encoder {

@@ -12,7 +12,7 @@ use schemas::manifest::samples::Sample;
 use super::boxes::{Fragments, VideoInit, video_init};
 use super::crew::Work;
 use super::encode::{self, Encoder, Packet};
-use super::{Code, EncodedRendition, Error, SHIFT_DIVISOR, VideoTask};
+use super::{Code, EncodedRendition, Error, VideoTask};
 
 /// Bytes of a rendition, by its index, on their way to the sink.
 pub type Piece = (usize, Vec<u8>);
@@ -71,7 +71,7 @@ impl RungWork {
             pieces,
             encoder: Encoder::open(task, rung, like)?,
             timescale,
-            shift: i64::from(timescale / SHIFT_DIVISOR),
+            shift: encode::shift(&task.media.video),
             pending: VecDeque::new(),
             group: Vec::new(),
             fragments: Fragments::new(timescale),
@@ -103,10 +103,11 @@ impl RungWork {
         }
     }
 
-    /// One closed group as a fragment: decode times are the sorted presentation times.
+    /// One closed group as a fragment.
     fn write_group(&mut self, end: i64) -> Result<(), Error> {
         let group = std::mem::take(&mut self.group);
-        let decode: Vec<i64> = self.pending.drain(..group.len().min(self.pending.len())).collect();
+        let shown: Vec<i64> = self.pending.drain(..group.len().min(self.pending.len())).collect();
+        let decode = decode_times(&group, &shown, self.shift);
         let mut samples = Vec::with_capacity(group.len());
         let mut data = Vec::with_capacity(group.iter().map(|packet| packet.data.len()).sum());
         let odd = || Error::new(Code::EncoderFailed, "the encoder gave pictures in an order that cannot be stored");
@@ -122,8 +123,11 @@ impl RungWork {
             data.extend_from_slice(&packet.data);
         }
         let start = *decode.first().ok_or_else(odd)?;
+        if shown.first() != Some(&start) {
+            return Err(odd());
+        }
         self.first_pts.get_or_insert(start);
-        self.last_pts = *decode.last().ok_or_else(odd)?;
+        self.last_pts = *shown.last().ok_or_else(odd)?;
         self.end_pts = end;
         self.keyframes += u32::try_from(group.iter().filter(|packet| packet.key).count()).unwrap_or(0);
         let mut shown: Vec<(i64, Option<f64>)> = group.iter().map(|packet| (packet.pts, packet.psnr)).collect();
@@ -163,6 +167,24 @@ impl RungWork {
     }
 }
 
+/// Decode times of `group`, packets in the order of decoding, whose presentation times in order are `shown`: the sorted
+/// presentation times. Where pictures of the source are missing, gaps may be wider than the `shift` has room for; there decode
+/// times come earlier, so that no picture is decoded after it is shown.
+fn decode_times(group: &[Packet], shown: &[i64], shift: i64) -> Vec<i64> {
+    let mut latest = i64::MAX;
+    let mut times: Vec<i64> = group
+        .iter()
+        .zip(shown)
+        .rev()
+        .map(|(packet, time)| {
+            latest = packet.pts.saturating_add(shift).min(latest.saturating_sub(1));
+            latest.min(*time)
+        })
+        .collect();
+    times.reverse();
+    times
+}
+
 impl Work for RungWork {
     type Step = Step;
 
@@ -181,6 +203,45 @@ impl Work for RungWork {
                 self.collect()?;
                 self.close(next, last_duration)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packets(pts: &[i64]) -> Vec<Packet> {
+        pts.iter().map(|pts| Packet { pts: *pts, key: false, data: Vec::new(), psnr: None }).collect()
+    }
+
+    #[test]
+    fn pictures_are_decoded_in_their_turn_where_the_shift_has_room() {
+        // I P B b b, as x264 orders a pyramid.
+        let (group, shown) = (packets(&[0, 160, 80, 40, 120]), [0, 40, 80, 120, 160]);
+        assert_eq!(decode_times(&group, &shown, 80), shown);
+        assert_eq!(decode_times(&packets(&shown), &shown, 0), shown);
+    }
+
+    proptest! {
+        #[test]
+        fn no_picture_is_decoded_after_it_is_shown_however_wide_the_gaps_are(
+            gaps in proptest::collection::vec(2..5_000_i64, 1..60), shift in 80..200_i64, depth in 0..3_usize
+        ) {
+            let mut time = 0;
+            let shown: Vec<i64> = gaps.iter().map(|gap| { time += gap; time - gaps[0] }).collect();
+            // The first picture comes first; of the others each comes before at most `depth` earlier ones.
+            let mut order = shown.clone();
+            for pair in order[1..].chunks_mut(depth + 1) {
+                pair.rotate_right(1.min(pair.len() - 1));
+            }
+            let decode = decode_times(&packets(&order), &shown, shift);
+            prop_assert_eq!(decode[0], shown[0]);
+            prop_assert!(decode.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", decode);
+            prop_assert!(decode.iter().zip(&order).all(|(decode, pts)| *decode <= pts + shift));
+            prop_assert!(decode.iter().zip(&shown).all(|(decode, shown)| decode <= shown));
         }
     }
 }

@@ -7,7 +7,8 @@ use schemas::manifest::samples::{self, Sample};
 use schemas::manifest::{self, Manifest, Part, Piece, Progressive, Rendition, Track};
 use sha2::{Digest, Sha256};
 
-use crate::media::{SHIFT_DIVISOR, progressive};
+use crate::media::boxes::shift_of;
+use crate::media::progressive;
 use crate::stage::{Context, StageError};
 
 /// The tracks of a job as far as its chunks go.
@@ -113,12 +114,8 @@ pub async fn add_progressive(
         let file = lay_out(track, pieces.audio.as_ref());
         let video_samples = sample_tables(chunks, ChunkKind::Video, &rendition.quality)?;
         let audio_samples = sample_tables(chunks, ChunkKind::Audio, "audio")?;
-        let video =
-            source_track(track, &video_samples, &file.video, u64::from(track.timescale / SHIFT_DIVISOR), chunks);
-        let audio = pieces
-            .audio
-            .as_ref()
-            .map(|audio| source_track(audio, &audio_samples, &file.audio, priming(chunks), chunks));
+        let video = source_track(track, &video_samples, &file.video, chunks);
+        let audio = pieces.audio.as_ref().map(|audio| source_track(audio, &audio_samples, &file.audio, chunks));
         let size: u64 = file.parts.iter().map(|part| part.size).sum();
         let head = progressive::head(&video, audio.as_ref(), size)?;
         let mut hasher = Sha256::new();
@@ -196,13 +193,12 @@ fn source_track<'a>(
     track: &'a Track,
     samples: &'a [Vec<Sample>],
     offsets: &[Vec<u64>],
-    shift: u64,
     chunks: &[ChunkTranscoded],
 ) -> progressive::Track<'a> {
     progressive::Track {
         init: &track.init,
         timescale: track.timescale,
-        shift,
+        shift: shift_of(&track.init),
         presented: presented(track, chunks),
         pieces: track
             .pieces
@@ -225,10 +221,4 @@ fn presented(track: &Track, chunks: &[ChunkTranscoded]) -> u64 {
     let first = all().map(|rendition| rendition.first_pts).min().unwrap_or(0);
     let end = all().map(|rendition| rendition.end_pts).max().unwrap_or(0);
     u64::try_from(end - first).unwrap_or(0)
-}
-
-/// Samples that the audio encoder puts before the sound: what is stored beyond what is presented begins with them.
-fn priming(chunks: &[ChunkTranscoded]) -> u64 {
-    let audio = chunks.iter().filter(|chunk| chunk.kind == ChunkKind::Audio).flat_map(|chunk| &chunk.renditions).next();
-    audio.map_or(0, |audio| crate::media::boxes::shift_of(&audio.init))
 }
