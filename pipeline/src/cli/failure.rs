@@ -1,6 +1,10 @@
 //! How commands end when they do not end well.
 
+use std::fmt::{self, Display};
+use std::io::IsTerminal;
 use std::process::ExitCode;
+
+use miette::{Diagnostic, MietteHandlerOpts, ReportHandler};
 
 use crate::config;
 use crate::stage::chain;
@@ -48,13 +52,54 @@ impl Failure {
         Self { exit, what: String::new(), advice: String::new() }
     }
 
-    /// Tells a person, on standard error.
+    /// Tells a person, on standard error: in the width and the colours of a terminal, as two lines elsewhere.
     pub fn tell(&self) {
-        if !self.what.is_empty() {
-            eprintln!("error: {}", self.what);
+        if self.what.is_empty() && self.advice.is_empty() {
+            return;
         }
-        if !self.advice.is_empty() {
-            eprintln!("  try: {}", self.advice);
+        if std::io::stderr().is_terminal() {
+            eprintln!("{}", Told(self, &MietteHandlerOpts::new().terminal_links(false).build()));
+        } else {
+            eprint!("{}", Told(self, &Lines));
+        }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Diagnostic for Failure {
+    fn help(&self) -> Option<Box<dyn Display + '_>> {
+        (!self.advice.is_empty()).then(|| Box::new(&self.advice) as Box<dyn Display>)
+    }
+}
+
+/// A failure as a handler shows it.
+struct Told<'a>(&'a Failure, &'a dyn ReportHandler);
+
+impl Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.1.debug(self.0, f)
+    }
+}
+
+/// Two lines, which a script or a log keeps whole.
+struct Lines;
+
+impl ReportHandler for Lines {
+    fn debug(&self, error: &dyn Diagnostic, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = error.to_string();
+        if !what.is_empty() {
+            writeln!(f, "error: {what}")?;
+        }
+        match error.help() {
+            Some(advice) => writeln!(f, "  try: {advice}"),
+            None => Ok(()),
         }
     }
 }

@@ -1,10 +1,13 @@
-//! `watch`: follows a job to its end, with a bar where somebody looks and lines elsewhere.
+//! `watch`: follows a job to its end, with a bar for it and one for each stage where somebody looks, and lines elsewhere.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::client::Client;
+use super::client::{Client, id_part};
 use super::failure::{Exit, Failure};
 use super::follow::{self, Status};
 use super::{jobs, show};
@@ -12,17 +15,40 @@ use super::{jobs, show};
 /// Steps of a job's bar.
 const STEPS: u64 = 1_000;
 
+/// How often the stages are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(700);
+
 /// Follows job `id`; a job that does not get ready is a failure.
 pub async fn run(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
-    let bar = bar(id);
-    bar.set_draw_target(match show::has_bars() && !json {
+    let screen = MultiProgress::with_draw_target(match show::has_bars() && !json {
         true => ProgressDrawTarget::stderr(),
         false => ProgressDrawTarget::hidden(),
     });
+    let bar = screen.add(bar(id));
+    let mut stages = Stages { screen: &screen, lines: Vec::new() };
+    let followed = follow(client, id, json, &bar);
+    let job = match bar.is_hidden() {
+        true => followed.await,
+        false => tokio::select! {
+            job = followed => job,
+            never = stages.look(client, id) => match never {},
+        },
+    };
+    stages.clear();
+    bar.finish_and_clear();
+    let job = job?;
+    if !json {
+        show::print(&jobs::ending(client, &job))?;
+    }
+    if job["state"] == "ready" { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
+}
+
+/// Tells how job `id` fares until its end, and answers it then.
+async fn follow(client: &Client, id: &str, json: bool, bar: &ProgressBar) -> Result<Value, Failure> {
     let mut said = String::new();
     let mut broken = Ok(());
     let job = follow::to_the_end(client, id, |status| {
-        draw(&bar, status);
+        draw(bar, status);
         let printed = match (json, bar.is_hidden()) {
             (true, _) => show::print_json_line(status),
             (false, true) => {
@@ -38,13 +64,57 @@ pub async fn run(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
         }
     })
     .await;
-    bar.finish_and_clear();
-    let job = job?;
-    broken?;
-    if !json {
-        show::print(&jobs::ending(client, &job))?;
+    broken.and(job)
+}
+
+/// The stages of a job, a line each below its bar.
+struct Stages<'s> {
+    screen: &'s MultiProgress,
+    lines: Vec<(String, ProgressBar)>,
+}
+
+impl Stages<'_> {
+    /// Shows where the stages stand, again and again. A server that does not answer is the other side's affair.
+    async fn look(&mut self, client: &Client, id: &str) -> Infallible {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Ok(id) = id_part(id) else { continue };
+            if let Ok(job) = client.get(&format!("api/jobs/{id}")).await {
+                job["stages"].as_array().into_iter().flatten().for_each(|stage| self.show(stage));
+            }
+        }
     }
-    if job["state"] == "ready" { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
+
+    fn show(&mut self, stage: &Value) {
+        let name = show::plain(stage["name"].as_str().unwrap_or_default());
+        let line = match self.lines.iter().find(|(known, _)| *known == name) {
+            Some((_, line)) => line,
+            None => {
+                let line = self.screen.add(ProgressBar::new(1));
+                style(&line, "  {prefix:20!} {bar:14} {wide_msg}");
+                line.set_prefix(name.clone());
+                self.lines.push((name, line));
+                let Some((_, line)) = self.lines.last() else { return };
+                line
+            }
+        };
+        let count = |key: &str| stage[key].as_u64().unwrap_or(0);
+        line.set_length(count("total").max(1));
+        line.set_position(count("done"));
+        line.set_message(stage_words(stage["state"].as_str().unwrap_or_default(), count("done"), count("total")));
+    }
+
+    fn clear(&self) {
+        self.lines.iter().for_each(|(_, line)| line.finish_and_clear());
+    }
+}
+
+/// How a stage stands: counted where there is something to count.
+fn stage_words(state: &str, done: u64, total: u64) -> String {
+    let state = show::plain(state);
+    if total > 1 { format!("{done}/{total} {state}") } else { state }
 }
 
 /// A bar for the job called `name`.
@@ -87,6 +157,12 @@ fn words(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_is_counted_where_there_is_something_to_count() {
+        assert_eq!(stage_words("running", 3, 12), "3/12 running");
+        assert_eq!(stage_words("waiting", 0, 1), "waiting");
+    }
 
     #[test]
     fn a_status_reads_as_a_line() {
