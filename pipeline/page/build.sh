@@ -27,10 +27,18 @@ build_page() {
 }
 
 # The npm packages of the page, just those that its lock file names.
-need_page_packages() {
+need_page_packages() { need_packages "$page"; }
+
+# Those and the validators that tests need.
+need_check_packages() {
+    need_page_packages
+    need_packages "$page/checks/contracts"
+}
+
+need_packages() { # a folder with a lock file
     need "$(page_needs)"
-    [ ! "$page/node_modules/.package-lock.json" -nt "$page/package-lock.json" ] || return 0
-    (cd "$page" && npm ci --no-audit --no-fund --loglevel=error >&2) ||
-        stop "cannot fetch the packages of the page" "look at the network, then run it again"
-    touch "$page/node_modules/.package-lock.json"
+    [ ! "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] || return 0
+    (cd "$1" && npm ci --no-audit --no-fund --loglevel=error >&2) ||
+        stop "cannot fetch the packages of $1" "look at the network, then run it again"
+    touch "$1/node_modules/.package-lock.json"
 }

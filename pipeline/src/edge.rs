@@ -12,7 +12,7 @@
 //! - [`watched`]: a folder whose files are uploaded
 //! - [`webhooks`]: who is told how jobs fare
 //! - [`health`], [`ops`]: for balancers and operators; [`registry`]: schemas for other people's clients; [`workers`], [`dlq`], [`replay`]: for who operates
-//! - [`problem`]: errors as clients see them; [`query`], [`body`]: query strings and small bodies; [`page`]: the web page; [`asyncapi`], [`docs`]: the descriptions
+//! - [`problem`]: errors as clients see them; [`query`], [`body`]: query strings and small bodies; [`page`]: the web page; [`openapi`], [`asyncapi`], [`docs`]: the descriptions
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,7 @@ pub mod health;
 pub mod hls;
 pub mod jobs;
 pub mod manifests;
+pub mod openapi;
 pub mod ops;
 pub mod page;
 pub mod pictures;

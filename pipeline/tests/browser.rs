@@ -14,7 +14,8 @@ const BROWSERS: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "
 fn check(name: &str, needs_browser: bool) {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("page");
     let not_run = |why: &str| println!("not run here: {name} ({why})");
-    if !page.join("node_modules/tus-js-client").is_dir() {
+    let here = [page.join("node_modules/tus-js-client"), page.join("checks/contracts/node_modules/@asyncapi/parser")];
+    if !here.iter().all(|package| package.is_dir()) {
         return not_run("the packages of the page are not here: ./dev test fetches them");
     }
     if needs_browser && !pipeline::edge::page::is_built() {
@@ -40,6 +41,11 @@ fn uploads_of_a_real_client_outlive_a_cut_network_and_a_killed_server() {
 #[test]
 fn players_and_validators_of_others_have_nothing_to_say() {
     check("players", false);
+}
+
+#[test]
+fn the_contracts_are_valid_by_the_validators_of_others() {
+    check("contracts/check", false);
 }
 
 #[test]

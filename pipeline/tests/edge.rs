@@ -8,6 +8,8 @@ mod away;
 mod bucket;
 #[path = "edge/connections.rs"]
 mod connections;
+#[path = "edge/contract.rs"]
+mod contract;
 #[path = "edge/doors.rs"]
 mod doors;
 #[path = "edge/full.rs"]

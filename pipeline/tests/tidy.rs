@@ -36,10 +36,23 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("clap", &["pipeline/src/cli", "pipeline/src/main"]),
     ("clap_complete", &["pipeline/src/cli"]),
     ("glob", &["pipeline/src/cli"]),
+    ("miette", &["pipeline/src/cli"]),
     ("standardwebhooks", &["connectors/src/sinks"]),
     ("sha1", &["pipeline/src/edge/tus"]),
+    (
+        "utoipa",
+        &[
+            VIEW,
+            "schemas/src/event",
+            "schemas/src/id",
+            "schemas/src/ledger",
+            "schemas/src/quality",
+            "pipeline/src/edge",
+        ],
+    ),
 ];
 const CATALOG: &str = "connectors/src/catalog/embedded";
+const VIEW: &str = "schemas/src/job";
 
 /// A crate, its modules by floor from the ground up, and whether the modules of its top floor may see each other.
 const FLOORS: &[(&str, &[&[&str]], bool)] = &[

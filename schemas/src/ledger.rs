@@ -1,6 +1,7 @@
 //! The stitch ledger: what went in, what came out, and whether it adds up. Nothing is published unless it does.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::JobId;
 
@@ -15,7 +16,7 @@ pub fn kept_of_failed(job: JobId) -> [String; 2] {
 }
 
 /// The books of one job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Ledger {
     /// The job.
     pub job: JobId,
@@ -30,19 +31,22 @@ pub struct Ledger {
     /// One entry per rendition.
     pub renditions: Vec<RenditionLedger>,
     /// The audio, when there is any.
+    #[schema(required)]
     pub audio: Option<AudioLedger>,
     /// Where video ends, seconds from the output's zero.
     pub video_end_s: f64,
     /// Where the source's audio ends after its video, seconds; negative when it is shorter. Absent without audio.
+    #[schema(required)]
     pub source_end_difference_s: Option<f64>,
     /// The same for the output.
+    #[schema(required)]
     pub output_end_difference_s: Option<f64>,
     /// One entry per video chunk, in order of time.
     pub chunks: Vec<ChunkLedger>,
 }
 
 /// What one rendition holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RenditionLedger {
     /// Name of the rung.
     pub quality: String,
@@ -59,7 +63,7 @@ pub struct RenditionLedger {
 }
 
 /// What the audio holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AudioLedger {
     /// PCM samples per channel decoded, with silence that fills gaps.
     pub samples_in: u64,
@@ -72,7 +76,7 @@ pub struct AudioLedger {
 }
 
 /// What one chunk brought.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChunkLedger {
     /// Position in the plan.
     pub index: u32,

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::source::Media;
 use crate::{Claim, JobId};
@@ -29,7 +30,7 @@ pub fn key(job: JobId) -> String {
 }
 
 /// What is measured of each frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// PSNR of luma in decibels, from the encoder while it encoded. Frames that no other refers to are measured before their
@@ -88,7 +89,7 @@ pub struct Quality {
 }
 
 /// How close one rendition is to its source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RenditionQuality {
     /// Name of the rung.
     pub quality: String,
@@ -102,28 +103,33 @@ pub struct RenditionQuality {
     pub assessed: bool,
     /// Why it never will; nobody knows that before assess has given up.
     #[serde(default)]
+    #[schema(required)]
     pub trouble: Option<String>,
     /// Frames of the rendition.
     pub frames: u64,
     /// Mean luma PSNR below which a chunk is encoded again, decibels.
+    #[schema(required)]
     pub floor_db: Option<u32>,
     /// How often chunks were encoded again, all together.
     pub encoded_again: u32,
     /// Chunks that stay below the floor because the cap leaves no room.
     pub cap_won: u32,
     /// Over all frames.
+    #[schema(value_type = BTreeMap<Metric, Summary>)]
     pub metrics: Summaries,
     /// One entry per chunk that holds frames, in order of time.
     pub chunks: Vec<ChunkQuality>,
     /// What could not be measured and what did not fit together, in words.
     pub notes: Vec<String>,
     /// Frames of the rendition that were compared with the source's; absent before assess.
+    #[schema(required)]
     pub compared: Option<u64>,
     /// What measured, with its version.
     pub maker: String,
     /// Ticks per second of the times in the table.
     pub timescale: u32,
     /// The figures of each frame, see [`table`].
+    #[schema(ignore)]
     pub table: Claim,
 }
 
@@ -143,7 +149,7 @@ impl RenditionQuality {
 }
 
 /// How close one chunk of a rendition is to its source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChunkQuality {
     /// Position in the plan.
     pub index: u32,
@@ -158,5 +164,6 @@ pub struct ChunkQuality {
     /// Whether it stays below the floor because the cap leaves no room.
     pub cap_won: bool,
     /// Over its frames.
+    #[schema(value_type = BTreeMap<Metric, Summary>)]
     pub metrics: Summaries,
 }

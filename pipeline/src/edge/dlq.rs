@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use connectors::log::{From, Tailed};
 use schemas::job::State;
 use schemas::job::view::rfc3339;
 use schemas::{JobId, wire};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 
@@ -31,6 +34,111 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What is kept of the letters of one stage, oldest first, each with what was done about it.
 type Kept<T> = BTreeMap<(u32, i64), (T, Option<Handled>)>;
 
+/// Events that stages gave up on and nobody has handled.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetters)]
+pub(super) struct Letters {
+    /// Newest first.
+    letters: Vec<Summary>,
+    /// How many there are, shown or not.
+    total: usize,
+}
+
+/// An event that a stage gave up on.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetter)]
+struct Summary {
+    id: String,
+    /// The stage that gave up.
+    stage: String,
+    #[schema(format = DateTime)]
+    at: String,
+    /// A stable word.
+    reason: String,
+    /// One sentence for a person.
+    message: String,
+    /// How often it was tried.
+    attempts: u32,
+    /// Where the event came from, as far as its headers say.
+    #[schema(required)]
+    topic: Option<String>,
+    #[schema(required)]
+    partition: Option<u32>,
+    #[schema(required)]
+    offset: Option<i64>,
+    key: String,
+    /// Size of the event.
+    bytes: u64,
+    #[schema(required)]
+    job: Option<JobId>,
+}
+
+/// The same with its event.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WholeDeadLetter)]
+pub(super) struct Whole {
+    #[serde(flatten)]
+    summary: Summary,
+    /// What was done about it: `retried` or `dropped`.
+    #[schema(required)]
+    handled: Option<&'static str>,
+    /// The event, when it can be decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
+    event: Option<Value>,
+    /// Why it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undecodable: Option<String>,
+    /// The first bytes of one that cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hex: Option<String>,
+    headers: Vec<Header>,
+}
+
+/// A header of a record.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecordHeader)]
+struct Header {
+    name: String,
+    value: String,
+}
+
+/// A dead letter that was put back.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RetriedDeadLetter)]
+pub(super) struct Retried {
+    id: String,
+    /// `retried`
+    handled: &'static str,
+    /// Where the event lies now.
+    #[schema(required)]
+    put_back: Option<Place>,
+    #[schema(required)]
+    job: Option<JobId>,
+    #[schema(required)]
+    job_state: Option<State>,
+    /// What stands in the way of its doing any good.
+    #[schema(required)]
+    note: Option<String>,
+}
+
+/// A place in the log.
+#[derive(Serialize, ToSchema)]
+struct Place {
+    topic: String,
+    partition: u32,
+    offset: i64,
+}
+
+/// A dead letter that nobody wants any more.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DroppedDeadLetter)]
+pub(super) struct Dropped {
+    id: String,
+    /// `dropped`, or `retried` when that was done before.
+    handled: &'static str,
+}
+
 impl Edge {
     /// `GET /api/dlq`: letters that nobody has handled, newest first.
     pub(super) async fn dead_letters(&self, asked: &str) -> Result<Response, Problem> {
@@ -46,27 +154,34 @@ impl Edge {
         }
         open.sort_by(|a, b| (b.0, &b.1).cmp(&(a.0, &a.1)));
         let total = open.len();
-        let shown: Vec<Value> = open.into_iter().take(limit).map(|(.., summary)| summary).collect();
-        Ok(fresh(warp::reply::json(&json!({ "letters": shown, "total": total }))))
+        let letters = open.into_iter().take(limit).map(|(.., summary)| summary).collect();
+        Ok(fresh(warp::reply::json(&Letters { letters, total })))
     }
 
     /// `GET /api/dlq/{id}`: one letter with its event.
     pub(super) async fn dead_letter(&self, id: &str) -> Result<Response, Problem> {
         let (letter, handled) = self.letter(id).await?;
-        let mut shown = summary(&letter);
-        shown["handled"] = json!(handled.map(Handled::as_str));
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let header = |(name, value): &(String, Bytes)| Header { name: name.clone(), value: text(value) };
+        let mut shown = Whole {
+            summary: summary(&letter),
+            handled: handled.map(Handled::as_str),
+            event: None,
+            undecodable: None,
+            hex: None,
+            headers: letter.headers.iter().map(header).collect(),
+        };
         let topic = letter.origin.as_ref().map(|(at, _)| at.topic.as_str()).unwrap_or_default();
         match wire::decode_json(topic, &letter.value) {
-            _ if letter.left_out.is_some() => shown["undecodable"] = json!("its value was too large to be kept here"),
-            Ok(event) => shown["event"] = event,
+            _ if letter.left_out.is_some() => {
+                shown.undecodable = Some("its value was too large to be kept here".to_owned());
+            }
+            Ok(event) => shown.event = Some(event),
             Err(error) => {
-                shown["undecodable"] = json!(error.to_string());
-                shown["hex"] = json!(hex(&letter.value[..letter.value.len().min(SHOWN_BYTES)]));
+                shown.undecodable = Some(error.to_string());
+                shown.hex = Some(hex(&letter.value[..letter.value.len().min(SHOWN_BYTES)]));
             }
         }
-        let headers =
-            letter.headers.iter().map(|(name, value)| json!({ "name": name, "value": String::from_utf8_lossy(value) }));
-        shown["headers"] = headers.collect();
         Ok(fresh(warp::reply::json(&shown)))
     }
 
@@ -94,8 +209,11 @@ impl Edge {
         let place = self.doors.log.append(vec![again]).await?;
         self.doors.log.append(vec![dead_letter::mark(&letter, Handled::Retried)]).await?;
         tracing::info!(id, topic = event.at.topic, "a dead letter was put back");
-        let put_back =
-            place.first().map(|(at, offset)| json!({ "topic": at.topic, "partition": at.partition, "offset": offset }));
+        let put_back = place.first().map(|(at, offset)| Place {
+            topic: at.topic.to_string(),
+            partition: at.partition,
+            offset: *offset,
+        });
         let job = job_of(&event);
         let state = self.state_of(job).await;
         let note = match state {
@@ -108,14 +226,8 @@ impl Edge {
             }
             _ => None,
         };
-        let answer = json!({
-            "id": letter.id.to_string(),
-            "handled": Handled::Retried.as_str(),
-            "put_back": put_back,
-            "job": job,
-            "job_state": state.map(State::as_str),
-            "note": note,
-        });
+        let (id, handled) = (letter.id.to_string(), Handled::Retried.as_str());
+        let answer = Retried { id, handled, put_back, job, job_state: state, note };
         Ok(warp::reply::with_status(warp::reply::json(&answer), StatusCode::ACCEPTED).into_response())
     }
 
@@ -127,7 +239,7 @@ impl Edge {
             tracing::info!(id, "a dead letter was dropped");
         }
         let how = handled.unwrap_or(Handled::Dropped).as_str();
-        let answer = json!({ "id": letter.id.to_string(), "handled": how });
+        let answer = Dropped { id: letter.id.to_string(), handled: how };
         Ok(warp::reply::with_status(warp::reply::json(&answer), StatusCode::ACCEPTED).into_response())
     }
 
@@ -190,26 +302,22 @@ impl Edge {
     }
 }
 
-fn summary(letter: &Letter) -> Value {
-    let job = letter.event().and_then(|event| job_of(&event));
-    let (topic, partition, offset) = match &letter.origin {
-        Some((at, offset)) => (json!(at.topic), json!(at.partition), json!(offset)),
-        None => (Value::Null, Value::Null, Value::Null),
-    };
-    json!({
-        "id": letter.id.to_string(),
-        "stage": letter.id.stage,
-        "at": rfc3339(letter.at),
-        "reason": letter.reason,
-        "message": letter.message,
-        "attempts": letter.attempts,
-        "topic": topic,
-        "partition": partition,
-        "offset": offset,
-        "key": String::from_utf8_lossy(&letter.key),
-        "bytes": letter.left_out.unwrap_or(letter.value.len() as u64),
-        "job": job,
-    })
+fn summary(letter: &Letter) -> Summary {
+    let origin = letter.origin.as_ref();
+    Summary {
+        id: letter.id.to_string(),
+        stage: letter.id.stage.to_string(),
+        at: rfc3339(letter.at),
+        reason: letter.reason.clone(),
+        message: letter.message.clone(),
+        attempts: letter.attempts,
+        topic: origin.map(|(at, _)| at.topic.to_string()),
+        partition: origin.map(|(at, _)| at.partition),
+        offset: origin.map(|(_, offset)| *offset),
+        key: String::from_utf8_lossy(&letter.key).into_owned(),
+        bytes: letter.left_out.unwrap_or(letter.value.len() as u64),
+        job: letter.event().and_then(|event| job_of(&event)),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use connectors::Doors;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 
@@ -22,6 +23,33 @@ pub struct Health {
     pub catalog: Option<String>,
     /// Trouble with the blob store.
     pub blobs: Option<String>,
+}
+
+/// How this process is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
+pub(super) struct Told {
+    status: Word,
+    version: &'static str,
+    doors: DoorsTold,
+}
+
+/// How this process is, in a word.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthStatus)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Ok,
+    Failing,
+}
+
+/// What each door says: `ok`, or what is wrong.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Doors)]
+struct DoorsTold {
+    log: String,
+    catalog: String,
+    blobs: String,
 }
 
 impl Health {
@@ -50,12 +78,12 @@ impl Health {
 
     /// 200 or 503, with what each door says.
     pub fn answer(&self, is_good: bool) -> Response {
-        let word = |trouble: &Option<String>| trouble.as_deref().map_or_else(|| json!("ok"), Value::from);
-        let body = json!({
-            "status": if is_good { "ok" } else { "failing" },
-            "version": env!("CARGO_PKG_VERSION"),
-            "doors": { "log": word(&self.log), "catalog": word(&self.catalog), "blobs": word(&self.blobs) },
-        });
+        let word = |trouble: &Option<String>| trouble.as_deref().unwrap_or("ok").to_owned();
+        let body = Told {
+            status: if is_good { Word::Ok } else { Word::Failing },
+            version: env!("CARGO_PKG_VERSION"),
+            doors: DoorsTold { log: word(&self.log), catalog: word(&self.catalog), blobs: word(&self.blobs) },
+        };
         let status = if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         warp::reply::with_status(super::jobs::fresh(warp::reply::json(&body)), status).into_response()
     }

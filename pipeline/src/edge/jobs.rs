@@ -4,7 +4,8 @@ use schemas::JobId;
 use schemas::event::{CancelRequested, JobDeleted};
 use schemas::job::{JobEvent, JobRow, JobView, State, StatusView, view};
 use schemas::{ledger, manifest};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 use warp::http::header::CONTENT_TYPE;
 use warp::reply::{Reply, Response};
@@ -25,6 +26,23 @@ const LONGEST_PAGE: usize = 500;
 const MOST_LOOKED: usize = 2_000;
 
 type Answer = Result<Response, Problem>;
+
+/// A page of jobs.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JobList {
+    /// Newest first.
+    jobs: Vec<JobView>,
+    /// Cursor of the next page; `null` on the last one.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// A job that is gone.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Deleted {
+    id: JobId,
+    deleted: bool,
+}
 
 impl Edge {
     /// `GET /api/jobs`. With a label, rows are looked at one after the other, newest first; a page may be short, or empty, although
@@ -63,7 +81,7 @@ impl Edge {
                 break;
             }
         }
-        Ok(fresh(warp::reply::json(&json!({ "jobs": jobs, "next": after }))))
+        Ok(fresh(warp::reply::json(&JobList { jobs, next: after })))
     }
 
     /// `GET /api/jobs/{id}`.
@@ -99,7 +117,7 @@ impl Edge {
 
     /// `DELETE /api/jobs/{id}`: twice is fine.
     pub async fn delete(&self, job: JobId) -> Answer {
-        let answer = || accepted(&json!({ "id": job, "deleted": true }));
+        let answer = || accepted(&Deleted { id: job, deleted: true });
         match self.doors.catalog.job(job).await? {
             Some(found) if found.row.deleted => return Ok(answer()),
             Some(_) => {}

@@ -21,7 +21,6 @@ struct File {
 include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 const UNBUILT: &str = include_str!("page/unbuilt.html");
-const OPENAPI: &str = include_str!("page/openapi.json");
 
 /// What the HTML says of where it lies; replaced by where a proxy shows it.
 const BASE: &str = "<base href=\"/\">";
@@ -131,10 +130,7 @@ pub fn docs(prefix: &str, topic_prefix: &str) -> Response {
 }
 
 fn described(prefix: &str) -> Value {
-    let mut document: Value = serde_json::from_str(OPENAPI).unwrap_or_default();
-    document["servers"] = serde_json::json!([{ "url": if prefix.is_empty() { "/" } else { prefix } }]);
-    document["info"]["version"] = Value::from(env!("CARGO_PKG_VERSION"));
-    document
+    serde_json::to_value(super::openapi::document(prefix)).unwrap_or_default()
 }
 
 fn text_response(text: String, kind: &'static str) -> Response {

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use connectors::{blobs, catalog, log};
 use headers::HeaderValue;
 use schemas::JobId;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 use warp::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use warp::reply::{Reply, Response};
@@ -23,6 +24,23 @@ pub struct Problem {
     /// One sentence for a person.
     pub detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Why a request was not served: problem details by RFC 9457.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Details {
+    /// No page describes our problems further than `code` and `detail` do.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The status of the answer.
+    status: u16,
+    /// One sentence for a person.
+    detail: String,
+    /// A stable word, such as `not_ready`.
+    code: &'static str,
 }
 
 impl Problem {
@@ -99,15 +117,15 @@ impl Problem {
 
     /// The answer.
     pub fn response(self) -> Response {
-        let body = json!({
-            // No page describes our problems further than `code` and `detail` do.
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Problem"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-        });
-        let mut response = Response::new(body.to_string().into());
+        let details = Details {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Problem"),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code: self.code,
+        };
+        let body = serde_json::to_string(&details).unwrap_or_default();
+        let mut response = Response::new(body.into());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -14,8 +14,10 @@ use schemas::job::JobRow;
 use schemas::job::view::address;
 use schemas::quality::{self, Quality, RenditionQuality, table, verdict};
 use schemas::{JobId, wire};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use tokio::time::timeout;
+use utoipa::ToSchema;
 use warp::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use warp::reply::Response;
 
@@ -35,13 +37,36 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 type Answer = Result<Response, Problem>;
 
+/// How close each rendition is to its source.
+#[derive(Serialize, ToSchema)]
+#[schema(as = QualityReport)]
+pub(super) struct Report {
+    id: JobId,
+    /// Whether every rendition has been compared with the source.
+    assessed: bool,
+    renditions: Vec<Shown>,
+}
+
+/// How close one rendition is to its source, with the address of its table instead of the blob.
+#[derive(Serialize, ToSchema)]
+#[schema(as = QualityOfRendition)]
+struct Shown {
+    #[serde(flatten)]
+    #[schema(value_type = RenditionQuality)]
+    figures: Map<String, Value>,
+    /// Address of the figures of each frame.
+    csv: String,
+    /// Address of the rendition.
+    url: String,
+}
+
 impl Edge {
     /// `GET /api/jobs/{id}/quality`.
     pub(super) async fn quality(&self, job: JobId) -> Answer {
         let renditions = self.renditions(job).await?;
         let is_whole = renditions.iter().all(|rendition| rendition.assessed);
-        let parts: Vec<Value> = renditions.iter().map(|rendition| self.shown(job, rendition)).collect();
-        Ok(fresh(warp::reply::json(&json!({ "id": job, "assessed": is_whole, "renditions": parts }))))
+        let renditions = renditions.iter().map(|rendition| self.shown(job, rendition)).collect();
+        Ok(fresh(warp::reply::json(&Report { id: job, assessed: is_whole, renditions })))
     }
 
     /// `GET /api/jobs/{id}/quality.csv?quality=`: one rendition, the best one when nobody says which.
@@ -129,17 +154,18 @@ impl Edge {
         }
     }
 
-    /// A rendition in the answer: with the address of its table instead of the blob.
-    fn shown(&self, job: JobId, rendition: &RenditionQuality) -> Value {
-        let mut shown = json!(rendition);
-        if let Value::Object(fields) = &mut shown {
-            let prefix = self.settings.public_path.trim_end_matches('/');
-            let csv = format!("{prefix}/api/jobs/{job}/quality.csv?quality={}", rendition.quality);
-            fields.remove("table");
-            fields.insert("csv".to_owned(), csv.into());
-            fields.insert("url".to_owned(), address(&self.settings.public_path, job, &rendition.quality).into());
+    fn shown(&self, job: JobId, rendition: &RenditionQuality) -> Shown {
+        let mut figures = match json!(rendition) {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        figures.remove("table");
+        let prefix = self.settings.public_path.trim_end_matches('/');
+        Shown {
+            figures,
+            csv: format!("{prefix}/api/jobs/{job}/quality.csv?quality={}", rendition.quality),
+            url: address(&self.settings.public_path, job, &rendition.quality),
         }
-        shown
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use connectors::log::{From, Record, Tailed};
 use schemas::job::State;
 use schemas::{JobId, wire};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 
@@ -27,17 +27,45 @@ const BATCH: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is asked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ReplayWish)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    /// Name of the stage.
     stage: String,
     /// Only this job.
     job: Option<String>,
     /// Only events appended at this time or later, RFC 3339.
+    #[schema(format = DateTime)]
     since: Option<String>,
     /// Count only.
     #[serde(default)]
     dry_run: bool,
+}
+
+/// What runs again.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Replay {
+    /// Its name, in the headers of what runs again.
+    #[schema(required)]
+    replay: Option<String>,
+    stage: &'static str,
+    dry_run: bool,
+    /// Events.
+    count: usize,
+    jobs: usize,
+    skipped: Skipped,
+}
+
+/// Events that are left out.
+#[derive(Serialize, ToSchema)]
+struct Skipped {
+    /// Their job came to an end that stays.
+    ended: usize,
+    /// Their job was deleted.
+    deleted: usize,
+    /// Nobody can read them.
+    unreadable: usize,
 }
 
 /// What was found.
@@ -76,14 +104,14 @@ impl Edge {
         if !asked.dry_run {
             tracing::info!(stage = stage.name, replay = name, events = appended, "somebody asked to replay");
         }
-        let answer = json!({
-            "replay": if asked.dry_run { None } else { Some(name) },
-            "stage": stage.name,
-            "dry_run": asked.dry_run,
-            "count": count.events,
-            "jobs": count.jobs.len(),
-            "skipped": { "ended": count.ended, "deleted": count.deleted, "unreadable": count.unreadable },
-        });
+        let answer = Replay {
+            replay: (!asked.dry_run).then_some(name),
+            stage: stage.name,
+            dry_run: asked.dry_run,
+            count: count.events,
+            jobs: count.jobs.len(),
+            skipped: Skipped { ended: count.ended, deleted: count.deleted, unreadable: count.unreadable },
+        };
         let status = if asked.dry_run { StatusCode::OK } else { StatusCode::ACCEPTED };
         Ok(warp::reply::with_status(fresh(warp::reply::json(&answer)), status).into_response())
     }

@@ -5,6 +5,7 @@ use schemas::event::ChunkKind;
 use schemas::job::view::rfc3339;
 use schemas::job::{JobRow, Timing};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Edge;
 use super::jobs::fresh;
@@ -14,29 +15,37 @@ use super::problem::Problem;
 const PAGE: usize = 1_000;
 
 /// A piece of work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 struct Span {
     stage: &'static str,
     /// What it was, such as `chunk 3`.
     label: String,
     /// Position of a chunk in the plan.
+    #[schema(required)]
     index: Option<u32>,
+    #[schema(required)]
     worker: Option<String>,
+    #[schema(required, format = DateTime)]
     began_at: Option<String>,
+    #[schema(required, format = DateTime)]
     ended_at: Option<String>,
 }
 
 /// A stage from the beginning of its first work to the end of its last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 struct StageSpan {
     name: &'static str,
+    #[schema(required, format = DateTime)]
     began_at: Option<String>,
+    #[schema(required, format = DateTime)]
     ended_at: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Timeline {
+/// Which worker did what, when, and for how long, as far as work has ended.
+#[derive(Serialize, ToSchema)]
+pub struct Timeline {
     id: JobId,
+    #[schema(required, format = DateTime)]
     received_at: Option<String>,
     spans: Vec<Span>,
     stages: Vec<StageSpan>,

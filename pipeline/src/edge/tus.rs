@@ -21,7 +21,8 @@ use headers::{HeaderMap, HeaderValue};
 use schemas::JobId;
 use schemas::job::view::rfc3339;
 use schemas::manifest::source_key;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 use warp::http::header::LOCATION;
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
@@ -52,6 +53,37 @@ const ROUTE: &str = "/api/uploads/{id}";
 
 type Answer = Result<Response, Problem>;
 type Stream = BoxStream<'static, Result<Bytes, String>>;
+
+/// How far an upload is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Upload {
+    /// It is the id of the job as well.
+    id: JobId,
+    state: UploadState,
+    #[schema(required)]
+    name: Option<String>,
+    /// Its address, where it goes on.
+    url: String,
+    /// Bytes of the whole, as soon as its client has said so.
+    #[schema(required)]
+    length: Option<u64>,
+    /// Bytes that are durable.
+    offset: u64,
+    /// The job, once every byte is there.
+    #[schema(required)]
+    job: Option<JobId>,
+    /// When it goes unless more comes: RFC 3339, UTC.
+    #[schema(required, format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// Whether an upload still arrives.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum UploadState {
+    Arriving,
+    Complete,
+}
 
 /// What is known of an upload.
 enum Found {
@@ -173,18 +205,21 @@ impl Edge {
         let found = self.found(id).await?;
         let url = format!("{}/api/uploads/{id}", self.settings.prefix());
         let shown = match found {
-            Found::Arriving(record) => json!({
-                "id": id, "state": "arriving", "name": record.name, "url": url, "length": record.length, "job": null,
-                "offset": self.doors.blobs.grown(&record.growing).await?,
-                "expires_at": rfc3339(record.expires_at),
-            }),
+            Found::Arriving(record) => Upload {
+                id,
+                state: UploadState::Arriving,
+                name: Some(record.name),
+                url,
+                length: record.length,
+                offset: self.doors.blobs.grown(&record.growing).await?,
+                job: None,
+                expires_at: Some(rfc3339(record.expires_at)),
+            },
             Found::Complete(length) => {
                 let (row, _) = self.known(id).await?;
                 let name = row.received.as_ref().map(|fact| fact.event.name.clone());
-                json!({
-                    "id": id, "state": "complete", "name": name, "url": url, "length": length, "offset": length, "job": id,
-                    "expires_at": null,
-                })
+                let (state, whole) = (UploadState::Complete, Some(length));
+                Upload { id, state, name, url, length: whole, offset: length, job: Some(id), expires_at: None }
             }
         };
         Ok(fresh(warp::reply::json(&shown)))

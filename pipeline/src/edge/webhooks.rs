@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use connectors::blobs;
 use connectors::sinks::webhook::{self, Answer as Told, Message};
+use schemas::JobId;
 use schemas::event::Outcome;
-use schemas::job::JobEvent;
 use schemas::job::view::rfc3339;
+use schemas::job::{JobEvent, JobView};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 use warp::http::header::LOCATION;
 use warp::reply::{Reply, Response};
@@ -39,6 +41,36 @@ const MOST: usize = 100;
 
 type Answer = Result<Response, Problem>;
 
+/// What a webhook is told.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Message)]
+pub(super) struct News {
+    /// What happened, such as `job.ready`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// When: RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    timestamp: String,
+    data: NewsOf,
+}
+
+/// The job as it was then, without its thumbnails and features, or one that is gone.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MessageData)]
+#[serde(untagged)]
+enum NewsOf {
+    Job(Box<JobView>),
+    Deleted(DeletedJob),
+}
+
+/// A job that is gone.
+#[derive(Serialize, ToSchema)]
+struct DeletedJob {
+    id: JobId,
+    /// `deleted`
+    state: &'static str,
+}
+
 /// An address that is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hook {
@@ -55,15 +87,88 @@ pub(super) struct Hook {
     pub(super) disabled: Option<String>,
 }
 
-/// What is asked for.
-#[derive(Debug, Deserialize)]
+/// A webhook that somebody wants.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = WebhookWish)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wish {
+    /// Where messages are sent.
     url: String,
+    /// What it wants to hear, such as `job.ready`; all when it is empty or left out.
     #[serde(default)]
     events: Vec<String>,
+    /// What messages are signed with: `whsec_` and 24 to 64 bytes in Base64. One is made when it is left out.
     #[serde(default)]
     secret: Option<String>,
+}
+
+/// All webhooks, oldest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Webhooks {
+    webhooks: Vec<Webhook>,
+}
+
+/// An address that is told how jobs fare.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Webhook {
+    id: String,
+    url: String,
+    /// What it hears.
+    events: Vec<String>,
+    /// What messages are signed with; told once, when it is added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// Why it is told nothing any more.
+    #[schema(required)]
+    disabled: Option<String>,
+    /// Messages that are not taken yet.
+    waiting: usize,
+    /// What became of the last message, as far as this edge has sent it.
+    #[schema(required)]
+    last: Option<Last>,
+}
+
+/// What became of a message.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = LastMessage)]
+pub(super) struct Last {
+    /// What it told.
+    #[serde(rename = "type")]
+    kind: String,
+    #[schema(format = DateTime)]
+    at: String,
+    outcome: Outcomes,
+    /// Why it was refused.
+    #[schema(required)]
+    why: Option<String>,
+}
+
+/// How a receiver took a message.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[schema(as = MessageOutcome)]
+#[serde(rename_all = "snake_case")]
+enum Outcomes {
+    /// It answered 2xx.
+    Taken,
+    /// It answered 410: it is told nothing any more.
+    Gone,
+    /// It answered something else, or nothing: it is told again later.
+    Refused,
+}
+
+/// What became of a test.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookTest)]
+pub(super) struct Tested {
+    id: String,
+    url: String,
+    /// Whether the receiver answered 2xx.
+    taken: bool,
+    /// What else came of it.
+    #[schema(required)]
+    why: Option<String>,
 }
 
 impl Hook {
@@ -72,12 +177,18 @@ impl Hook {
         self.disabled.is_none() && (self.events.is_empty() || self.events.iter().any(|wanted| wanted == kind))
     }
 
-    fn shown(&self, waiting: usize, last: Option<&Value>) -> Value {
-        json!({
-            "id": self.id, "url": self.url,
-            "events": if self.events.is_empty() { EVENTS.map(str::to_owned).to_vec() } else { self.events.clone() },
-            "created_at": rfc3339(self.created_at), "disabled": self.disabled, "waiting": waiting, "last": last,
-        })
+    fn shown(&self, waiting: usize, last: Option<Last>) -> Webhook {
+        let all = || EVENTS.map(str::to_owned).to_vec();
+        Webhook {
+            id: self.id.clone(),
+            url: self.url.clone(),
+            events: if self.events.is_empty() { all() } else { self.events.clone() },
+            secret: None,
+            created_at: rfc3339(self.created_at),
+            disabled: self.disabled.clone(),
+            waiting,
+            last,
+        }
     }
 }
 
@@ -121,9 +232,10 @@ impl Edge {
         let hooks = hooks(&self.doors.blobs).await?;
         let waiting = pending::counts(&self.doors.blobs).await?;
         let last = self.courier.last();
-        let shown =
-            hooks.iter().map(|hook| hook.shown(waiting.get(&hook.id).copied().unwrap_or(0), last.get(&hook.id)));
-        Ok(fresh(warp::reply::json(&json!({ "webhooks": shown.collect::<Vec<_>>() }))))
+        let shown = hooks
+            .iter()
+            .map(|hook| hook.shown(waiting.get(&hook.id).copied().unwrap_or(0), last.get(&hook.id).cloned()));
+        Ok(fresh(warp::reply::json(&Webhooks { webhooks: shown.collect() })))
     }
 
     /// `POST /api/webhooks`: the answer is the only one that tells the secret.
@@ -148,8 +260,7 @@ impl Edge {
         let hook = Hook { id, url, events: wish.events, secret, created_at: now_ms, disabled: None };
         self.doors.blobs.create(&key(&hook.id), written(&hook)?).await?;
         self.courier.forget_hooks();
-        let mut shown = hook.shown(0, None);
-        shown["secret"] = hook.secret.clone().into();
+        let shown = Webhook { secret: Some(hook.secret.clone()), ..hook.shown(0, None) };
         let location = format!("{}/api/webhooks/{}", self.settings.prefix(), hook.id);
         let reply = warp::reply::with_header(fresh(warp::reply::json(&shown)), LOCATION, location);
         Ok(warp::reply::with_status(reply, StatusCode::CREATED).into_response())
@@ -179,7 +290,7 @@ impl Edge {
             Told::Gone => (false, Some("it answered 410: nobody wants messages there any more".to_owned())),
             Told::Refused { why, .. } => (false, Some(why)),
         };
-        Ok(fresh(warp::reply::json(&json!({ "id": id, "url": hook.url, "taken": is_taken, "why": why }))))
+        Ok(fresh(warp::reply::json(&Tested { id: id.to_owned(), url: hook.url, taken: is_taken, why })))
     }
 
     async fn hook(&self, id: &str) -> Result<Hook, Problem> {

@@ -4,12 +4,54 @@ use std::time::Duration;
 
 use connectors::catalog::WorkerRow;
 use schemas::job::view::rfc3339;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::Edge;
 use super::jobs::fresh;
 use super::problem::Problem;
+
+/// Who works.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Workers {
+    workers: Vec<Worker>,
+}
+
+/// One process that works.
+#[derive(Debug, Serialize, ToSchema)]
+struct Worker {
+    id: String,
+    version: String,
+    state: WorkerState,
+    stages: Vec<WorkerStage>,
+    /// What it does right now, in words.
+    current: Vec<String>,
+    /// Busy slots of all slots.
+    #[schema(minimum = 0, maximum = 1)]
+    load: f64,
+    #[schema(format = DateTime)]
+    started_at: String,
+    /// Its last sign of life.
+    #[schema(format = DateTime)]
+    seen_at: String,
+}
+
+/// Whether a worker gave a sign of life lately.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum WorkerState {
+    Alive,
+    Gone,
+}
+
+/// A stage that a worker runs.
+#[derive(Debug, Serialize, ToSchema)]
+struct WorkerStage {
+    name: String,
+    slots: u32,
+    busy: u32,
+}
 
 impl Edge {
     /// `GET /api/workers`: those that are alive first, each in order of its start.
@@ -17,8 +59,8 @@ impl Edge {
         let mut workers = self.doors.catalog.workers().await?;
         let (now_ms, timeout) = (self.doors.clock.now_ms(), self.settings.worker_timeout);
         workers.sort_by_key(|worker| (!is_alive(worker, now_ms, timeout), worker.started_at, worker.id.clone()));
-        let shown: Vec<Value> = workers.iter().map(|worker| shown(worker, now_ms, timeout)).collect();
-        Ok(fresh(warp::reply::json(&json!({ "workers": shown }))))
+        let workers = workers.iter().map(|row| Worker::of(row, now_ms, timeout)).collect();
+        Ok(fresh(warp::reply::json(&Workers { workers })))
     }
 }
 
@@ -29,22 +71,24 @@ pub fn is_alive(worker: &WorkerRow, now_ms: i64, timeout: Duration) -> bool {
     now_ms.saturating_sub(worker.seen_at) <= timeout_ms
 }
 
-fn shown(worker: &WorkerRow, now_ms: i64, timeout: Duration) -> Value {
-    let is_alive = is_alive(worker, now_ms, timeout);
-    let stages: Vec<Value> = worker
-        .stages
-        .iter()
-        .map(|(name, slots, busy)| json!({ "name": name, "slots": slots, "busy": if is_alive { *busy } else { 0 } }))
-        .collect();
-    json!({
-        "id": worker.id,
-        "version": worker.version,
-        "state": if is_alive { "alive" } else { "gone" },
-        "stages": stages,
-        // What a worker did that is gone, others do.
-        "current": if is_alive { worker.current.as_slice() } else { &[] },
-        "load": if is_alive { worker.load } else { 0.0 },
-        "started_at": rfc3339(worker.started_at),
-        "seen_at": rfc3339(worker.seen_at),
-    })
+impl Worker {
+    fn of(row: &WorkerRow, now_ms: i64, timeout: Duration) -> Self {
+        let is_alive = is_alive(row, now_ms, timeout);
+        let stage = |(name, slots, busy): &(String, u32, u32)| WorkerStage {
+            name: name.clone(),
+            slots: *slots,
+            busy: if is_alive { *busy } else { 0 },
+        };
+        Self {
+            id: row.id.clone(),
+            version: row.version.clone(),
+            state: if is_alive { WorkerState::Alive } else { WorkerState::Gone },
+            stages: row.stages.iter().map(stage).collect(),
+            // What a worker did that is gone, others do.
+            current: if is_alive { row.current.clone() } else { Vec::new() },
+            load: if is_alive { row.load } else { 0.0 },
+            started_at: rfc3339(row.started_at),
+            seen_at: rfc3339(row.seen_at),
+        }
+    }
 }

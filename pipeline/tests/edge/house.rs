@@ -18,6 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+#[path = "described.rs"]
+pub mod described;
+
 /// The required stages, and some that add to a video.
 pub const STAGES: [KnownStage; 8] = [
     KnownStage { name: "probe", input: "upload.received", is_required: true },
@@ -72,14 +75,35 @@ impl House {
         format!("http://{}{path}", self.address)
     }
 
+    /// What a GET is answered, which is held against the description but for its body.
     pub async fn get(&self, path: &str) -> reqwest::Response {
-        self.http.get(self.url(path)).send().await.unwrap()
+        let answer = self.http.get(self.url(path)).send().await.unwrap();
+        check(path, &answer, None);
+        answer
     }
 
-    /// Body of a GET, whatever its status.
+    /// Body of a GET, whatever its status. It is held against the description.
     pub async fn json(&self, path: &str) -> Value {
-        let text = self.get(path).await.text().await.unwrap();
+        let mut answer = self.http.get(self.url(path)).send().await.unwrap();
+        let mut bytes = Vec::new();
+        while let Some(piece) = answer.chunk().await.unwrap() {
+            bytes.extend_from_slice(&piece);
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        check(path, &answer, Some(&text));
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON at {path}: {text}"))
+    }
+
+    /// What `request` is answered, as JSON or as text; it is held against the description.
+    pub async fn ask(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
+        let request = request.build().unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let answer = self.http.execute(request).await.unwrap();
+        let kind = kind(&answer).to_owned();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        let faults = described::description().faults((&method, &path), status, &kind, Some(&text));
+        assert!(faults.is_empty(), "{faults:#?}\n{text}");
+        (status.as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
     /// Uploads `bytes` as the body.
@@ -123,6 +147,17 @@ impl House {
         })
         .await;
     }
+}
+
+/// Holds the answer to a GET against the description.
+fn check(path: &str, answer: &reqwest::Response, body: Option<&str>) {
+    let asked = (&reqwest::Method::GET, path);
+    let faults = described::description().faults(asked, answer.status(), kind(answer), body);
+    assert!(faults.is_empty(), "{faults:#?}\n{}", body.unwrap_or_default());
+}
+
+fn kind(answer: &reqwest::Response) -> &str {
+    answer.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap())
 }
 
 impl Drop for House {

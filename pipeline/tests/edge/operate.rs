@@ -57,9 +57,7 @@ async fn a_worker_that_was_silent_for_a_day_leaves_the_list() {
 }
 
 async fn ask_replay(house: &House, body: Value) -> (u16, Value) {
-    let answer = house.http.post(house.url("/api/replay")).json(&body).send().await.unwrap();
-    let status = answer.status().as_u16();
-    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+    house.ask(house.http.post(house.url("/api/replay")).json(&body)).await
 }
 
 async fn end(doors: &Doors, job: JobId, outcome: Outcome) {
@@ -161,6 +159,11 @@ async fn die(doors: &Doors, stage: &str, event: NewRecord, reason: &str) -> Stri
     format!("{stage}:{partition}:{offset}")
 }
 
+/// The id of a dead letter of `job` that can be put back.
+pub async fn given_up(house: &House, job: JobId) -> String {
+    die(&house.doors, "probe", event(job), "media_crashed").await
+}
+
 fn event(job: JobId) -> NewRecord {
     let mut record = pipeline::stage::record_of(&received(job)).unwrap();
     record.headers.push(("traceparent".to_owned(), Bytes::from_static(b"00-1")));
@@ -193,9 +196,8 @@ async fn dead_letters_are_listed_shown_retried_and_dropped() {
     assert_eq!((&shown["hex"], &shown["job"]), (&json!("010203"), &Value::Null), "{shown}");
     assert!(shown["undecodable"].as_str().unwrap().contains("Confluent"), "{shown}");
 
-    let answer = house.http.post(house.url(&format!("/api/dlq/{good}/retry"))).send().await.unwrap();
-    assert_eq!(answer.status(), 202);
-    let said: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let (status, said) = house.ask(house.http.post(house.url(&format!("/api/dlq/{good}/retry")))).await;
+    assert_eq!(status, 202);
     assert_eq!((&said["job_state"], &said["note"]), (&json!("processing"), &Value::Null), "{said}");
     let records = records_of(&house.doors, "upload.received").await;
     assert_eq!(records.len(), 2);
@@ -205,12 +207,12 @@ async fn dead_letters_are_listed_shown_retried_and_dropped() {
     assert_eq!(replay::stage(&records[1].headers), Some("probe"));
     assert_eq!(listed(&house, "").await, [bad.as_str()]);
     assert_eq!(house.json(&format!("/api/dlq/{good}")).await["handled"], "retried");
-    let twice = house.http.post(house.url(&format!("/api/dlq/{good}/retry"))).send().await.unwrap();
-    assert_eq!(twice.status(), 409);
+    let twice = house.ask(house.http.post(house.url(&format!("/api/dlq/{good}/retry")))).await;
+    assert_eq!(twice.0, 409);
 
     for _ in 0..2 {
-        let dropped = house.http.delete(house.url(&format!("/api/dlq/{bad}"))).send().await.unwrap();
-        assert_eq!(dropped.status(), 202);
+        let dropped = house.ask(house.http.delete(house.url(&format!("/api/dlq/{bad}")))).await;
+        assert_eq!(dropped.0, 202);
     }
     assert!(listed(&house, "").await.is_empty());
     assert_eq!(records_of(&house.doors, "split.dlq").await.len(), 2, "the letter and one mark");
@@ -224,8 +226,7 @@ async fn retrying_for_a_job_that_has_failed_says_that_nothing_comes_of_it() {
     let house = House::new().await;
     end(&house.doors, job(1), Outcome::Failed).await;
     let id = die(&house.doors, "probe", event(job(1)), "media_crashed").await;
-    let answer = house.http.post(house.url(&format!("/api/dlq/{id}/retry"))).send().await.unwrap();
-    let said: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let (_, said) = house.ask(house.http.post(house.url(&format!("/api/dlq/{id}/retry")))).await;
     assert_eq!(said["job_state"], "failed");
     assert!(said["note"].as_str().unwrap().contains("upload the video again"), "{said}");
 }

@@ -1,10 +1,8 @@
-//! The web page and the description.
+//! The web page.
 
 use pipeline::edge::Settings;
-use serde_json::Value;
 
 use crate::house::House;
-use crate::video::{Video, row};
 
 /// Whether the page is there to be looked at; `./dev` builds it before the program.
 fn is_page_built() -> bool {
@@ -67,76 +65,4 @@ async fn what_the_page_loads_before_the_player_is_small() {
     }
     assert!(bytes < 200 << 10, "{bytes} bytes");
     println!("the page loads {bytes} bytes before the player");
-}
-
-#[tokio::test]
-async fn every_described_address_answers_as_described() {
-    let house = House::new().await;
-    let description = house.json("/api/openapi.json").await;
-    assert_eq!(description["openapi"], "3.1.0");
-    assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
-    let job = schemas::JobId::from_parts(1_700_000_000_000, 4);
-    row(&house.doors, job).await;
-    Video::make(&house.doors, job, 2).await.publish(&house.doors).await;
-    let mut operations = 0;
-    // Deleting comes last, or there would be nothing left to ask for.
-    let mut paths: Vec<(&String, &Value)> = description["paths"].as_object().unwrap().iter().collect();
-    paths.sort_by_key(|(_, item)| item.get("delete").is_some());
-    for (path, item) in paths {
-        let named = [
-            ("{id}", job.to_string()),
-            ("{quality}", "360p".into()),
-            ("{track}", "360p".into()),
-            ("{n}", "0".into()),
-            ("{file}", "0".into()),
-            ("{letter}", "probe:0:0".into()),
-            ("{webhook}", job.to_string()),
-        ];
-        let address = named.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));
-        assert!(!address.contains('{'), "{address}");
-        for (method, operation) in item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters") {
-            let request = house.http.request(method.to_uppercase().parse().unwrap(), house.url(&address));
-            let answer = request.send().await.unwrap();
-            let status = answer.status().as_str().to_owned();
-            assert!(operation["responses"].get(&status).is_some(), "{method} {address} answered {status}");
-            assert_ne!(answer.status(), 405, "{method} {address}");
-            let kind = answer.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
-            let text = if kind.as_deref() == Some("text/event-stream") {
-                String::new()
-            } else {
-                answer.text().await.unwrap_or_default()
-            };
-            assert!(!text.contains("nothing at this address"), "{method} {address}");
-            operations += 1;
-        }
-    }
-    assert!(operations >= 20, "{operations}");
-}
-
-#[tokio::test]
-async fn the_description_refers_to_nothing_that_is_not_in_it() {
-    let house = House::new().await;
-    let description = house.json("/api/openapi.json").await;
-    let mut stack = vec![&description];
-    let mut ids = Vec::new();
-    while let Some(value) = stack.pop() {
-        match value {
-            Value::Object(fields) => {
-                if let Some(Value::String(reference)) = fields.get("$ref") {
-                    let pointer = reference.strip_prefix('#').unwrap();
-                    assert!(description.pointer(pointer).is_some(), "{reference}");
-                }
-                if let Some(Value::String(id)) = fields.get("operationId") {
-                    ids.push(id.clone());
-                }
-                stack.extend(fields.values());
-            }
-            Value::Array(items) => stack.extend(items),
-            _ => {}
-        }
-    }
-    let all = ids.len();
-    ids.sort();
-    ids.dedup();
-    assert_eq!(ids.len(), all, "operation ids are unique");
 }

@@ -50,7 +50,7 @@ async fn told(house: &House, job: JobId, quality: &str) -> RenditionQuality {
 }
 
 /// A job that is ready, in two renditions.
-async fn ready(house: &House) -> (JobId, Vec<RenditionQuality>) {
+pub async fn ready(house: &House) -> (JobId, Vec<RenditionQuality>) {
     let job = house.job().await;
     let renditions = vec![told(house, job, "720p").await, told(house, job, "360p").await];
     let media = crate::video::probed(job).media;
@@ -66,7 +66,7 @@ async fn ready(house: &House) -> (JobId, Vec<RenditionQuality>) {
     (job, renditions)
 }
 
-async fn change(house: &House, job: JobId, change: impl FnOnce(&mut JobRow)) {
+pub async fn change(house: &House, job: JobId, change: impl FnOnce(&mut JobRow)) {
     let found = house.doors.catalog.job(job).await.unwrap().unwrap();
     let mut row = found.row;
     change(&mut row);

@@ -1,6 +1,7 @@
 //! `job.ended`: the one end of a job.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Event;
 use crate::JobId;
@@ -18,7 +19,7 @@ pub enum Outcome {
 }
 
 /// Why a job failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// A stable word, such as `unsupported_media`.
     pub code: String,

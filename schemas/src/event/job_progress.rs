@@ -1,12 +1,13 @@
 //! `job.progress`: how far work has come; kept an hour, read by every edge.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Event;
 use crate::JobId;
 
 /// Where one stage stands with one unit of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StageState {
     /// An event of the job waits for a slot.

@@ -1,12 +1,13 @@
 //! `source.classified`: the job has content labels, or a reason why not.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Event;
 use crate::JobId;
 
 /// What a label is told from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// What was measured on pictures and sound.
@@ -16,11 +17,12 @@ pub enum Origin {
 }
 
 /// One label with its confidence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Label {
     /// The label.
     pub name: String,
     /// From 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
     pub confidence: f64,
     /// What it is told from.
     pub origin: Origin,

@@ -1,21 +1,26 @@
 //! The pictures of a job as users see them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::view::{address, rfc3339};
 use crate::JobId;
 use crate::event::{Picture, SourceIllustrated};
 
 /// Pictures of a job, or why there are none.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Pictures)]
 pub struct PicturesView {
     /// Why there are none.
+    #[schema(required)]
     pub unavailable: Option<String>,
     /// The picture that stands for the video.
+    #[schema(required)]
     pub poster: Option<PictureView>,
     /// Others that may stand for it, best first.
     pub alternatives: Vec<PictureView>,
     /// What a player shows while somebody seeks.
+    #[schema(required)]
     pub storyboard: Option<StoryboardView>,
     /// Shots in the video.
     pub shots: u32,
@@ -26,11 +31,13 @@ pub struct PicturesView {
     /// What made them, with its version.
     pub maker: String,
     /// When they were made: RFC 3339, UTC.
+    #[schema(format = DateTime)]
     pub made_at: String,
 }
 
 /// A JPEG.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Picture)]
 pub struct PictureView {
     /// Its address.
     pub url: String,
@@ -45,7 +52,8 @@ pub struct PictureView {
 }
 
 /// A picture that stands for a shot.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Thumbnail)]
 pub struct ThumbnailView {
     /// The picture.
     #[serde(flatten)]
@@ -57,7 +65,8 @@ pub struct ThumbnailView {
 }
 
 /// A sheet of tiles, and the cues that say which is for which time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Storyboard)]
 pub struct StoryboardView {
     /// Address of the WebVTT.
     pub url: String,

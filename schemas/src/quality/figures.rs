@@ -4,6 +4,7 @@
 //! such frames there are is said beside them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::psnr::MOST_DB;
 use super::{Metric, Summaries, table};
@@ -12,7 +13,7 @@ use super::{Metric, Summaries, table};
 const LEAST: f64 = 0.001;
 
 /// What the figures of many frames say together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Summary {
     /// Frames that were measured.
     pub frames: u64,
@@ -29,8 +30,10 @@ pub struct Summary {
     /// Number of that frame in the rendition, from 0.
     pub worst_frame: u64,
     /// PSNR of the mean error of all frames, decibels, as encoders and ffmpeg's filter state it; absent for other metrics.
+    #[schema(required)]
     pub pooled: Option<f64>,
     /// Frames without any error, of which each counts as 100 dB; absent for other metrics.
+    #[schema(required)]
     pub identical: Option<u64>,
 }
 

@@ -6,6 +6,7 @@ use schemas::event::{Outcome, StageState};
 use schemas::job::view::{StageView, rfc3339};
 use schemas::job::{JobRow, Live, State};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::edge::board::tally::{Busy, is_passed};
 
@@ -55,8 +56,8 @@ pub struct DeadLetter {
     pub at: i64,
 }
 
-/// The answer.
-#[derive(Clone, Debug, Serialize)]
+/// Why a job is where it is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Explanation {
     /// The job.
     pub id: JobId,
@@ -71,9 +72,10 @@ pub struct Explanation {
 }
 
 /// One thing that happened.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Happening {
     /// RFC 3339, when it is known.
+    #[schema(required, format = DateTime)]
     pub at: Option<String>,
     /// In words.
     pub what: String,

@@ -9,14 +9,13 @@ use connectors::sinks::webhook::{Answer, Message, Sender};
 use connectors::{Doors, log};
 use schemas::job::view::rfc3339;
 use schemas::job::{JobEvent, JobRow, JobView};
-use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::pending::{self, Pending, ms};
-use super::{Hook, hooks, key, kind_of};
+use super::{DeletedJob, Hook, Last, News, NewsOf, Outcomes, hooks, key, kind_of};
 use crate::edge::board::Board;
 use crate::edge::events;
 use crate::header::replay;
@@ -60,7 +59,7 @@ struct State {
     /// Keys of messages on their way, and how many are to each hook.
     sending: HashSet<String>,
     /// What became of the last message to each hook.
-    last: HashMap<String, Value>,
+    last: HashMap<String, Last>,
 }
 
 impl Courier {
@@ -78,7 +77,7 @@ impl Courier {
     }
 
     /// What became of the last message to each hook, as far as this edge has sent it.
-    pub(super) fn last(&self) -> HashMap<String, Value> {
+    pub(super) fn last(&self) -> HashMap<String, Last> {
         self.state().last.clone()
     }
 
@@ -152,7 +151,7 @@ impl Courier {
     }
 
     /// Keeps what `record` says for each hook that wants to hear it.
-    async fn note(&self, record: &Record) -> Result<(), connectors::blobs::Error> {
+    async fn note(&self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let event = match events::read(record) {
             Ok(Some(event)) if replay::stage(&record.headers).is_none() => event,
             // What cannot be read is the projection's to complain about.
@@ -166,12 +165,12 @@ impl Courier {
         }
         let job = event.job();
         let message = format!("msg_{job}_{}", kind.trim_start_matches("job."));
-        let body = json!({
-            "type": kind, "timestamp": rfc3339(record.timestamp_ms), "data": self.data(event, record.offset).await,
-        });
+        let timestamp = rfc3339(record.timestamp_ms);
+        let news = News { kind: kind.to_owned(), timestamp, data: self.data(event, record.offset).await };
+        let body = serde_json::to_string(&news)?;
         let now_ms = self.doors.clock.now_ms();
         for hook in wanting() {
-            let (hook, message, body) = (hook.id.clone(), message.clone(), body.to_string());
+            let (hook, message, body) = (hook.id.clone(), message.clone(), body.clone());
             let pending = Pending { hook, message, kind: kind.to_owned(), body, tries: 0, since: now_ms, due: now_ms };
             pending.save(&self.doors.blobs).await?;
             self.take(pending);
@@ -180,17 +179,16 @@ impl Courier {
     }
 
     /// The job as it is with `event`.
-    async fn data(&self, event: JobEvent, offset: i64) -> Value {
+    async fn data(&self, event: JobEvent, offset: i64) -> NewsOf {
         let job = event.job();
         if matches!(event, JobEvent::Deleted(_)) {
-            return json!({ "id": job, "state": "deleted" });
+            return NewsOf::Deleted(DeletedJob { id: job, state: "deleted" });
         }
         // Rows may lag behind the log; the event itself says what it says. A catalog that is away costs details.
         let known = self.board.look(job).await.ok().flatten();
         let (mut row, live) = known.unwrap_or_else(|| (JobRow::new(job), schemas::job::Live::default()));
         row.apply(event, Some(offset));
-        let view = JobView::of(&row, &live, &self.public_path).in_brief();
-        serde_json::to_value(view).unwrap_or_else(|_| json!({ "id": job }))
+        NewsOf::Job(Box::new(JobView::of(&row, &live, &self.public_path).in_brief()))
     }
 
     fn take(&self, pending: Pending) {
@@ -300,12 +298,12 @@ impl Courier {
     async fn tell(&self, hook: &Hook, pending: &mut Pending, now_ms: i64) -> bool {
         let message = Message { id: &pending.message, timestamp_s: now_ms / 1_000, body: &pending.body };
         let answer = self.sender.send(&hook.url, &hook.secret, message).await;
-        let (word, why) = match &answer {
-            Answer::Taken => ("taken", None),
-            Answer::Gone => ("gone", None),
-            Answer::Refused { why, .. } => ("refused", Some(why.clone())),
+        let (outcome, why) = match &answer {
+            Answer::Taken => (Outcomes::Taken, None),
+            Answer::Gone => (Outcomes::Gone, None),
+            Answer::Refused { why, .. } => (Outcomes::Refused, Some(why.clone())),
         };
-        let last = json!({ "type": pending.kind, "at": rfc3339(now_ms), "outcome": word, "why": why });
+        let last = Last { kind: pending.kind.clone(), at: rfc3339(now_ms), outcome, why };
         self.state().last.insert(hook.id.clone(), last);
         match answer {
             Answer::Taken => false,

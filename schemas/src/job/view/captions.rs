@@ -1,20 +1,24 @@
 //! Captions as users see them in the job.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{address, rfc3339};
 use crate::event::CaptionsWritten;
 
 /// The captions of a video.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Captions)]
 pub struct CaptionsView {
     /// BCP 47 tag of the language; `zxx` when nothing is said, `und` when nobody could listen.
     pub language: String,
     /// Cues.
     pub cues: u32,
     /// Address of the WebVTT file.
+    #[schema(required)]
     pub vtt: Option<String>,
     /// Address of the SubRip file.
+    #[schema(required)]
     pub srt: Option<String>,
     /// The model that listened.
     pub model: String,
@@ -23,8 +27,10 @@ pub struct CaptionsView {
     /// How speech was found, heard and written.
     pub parameters: String,
     /// RFC 3339, UTC.
+    #[schema(format = DateTime)]
     pub written_at: String,
     /// Why there are none.
+    #[schema(required)]
     pub reason: Option<String>,
 }
 

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::rfc3339;
 use crate::event::{Label, Origin, SourceClassified};
 
 /// Labels of a video, or why there are none.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Content)]
 pub struct ContentView {
     /// Why there are none.
+    #[schema(required)]
     pub unavailable: Option<String>,
     /// The kind of content, such as `screen`, `animation`, `camera`, `still` or `dark`: the first label.
+    #[schema(required)]
     pub kind: Option<String>,
     /// All labels, each with its confidence and what it is told from.
     pub labels: Vec<Label>,
@@ -27,10 +31,12 @@ pub struct ContentView {
     /// Its version.
     pub version: String,
     /// Why no label is of a model.
+    #[schema(required)]
     pub no_model: Option<String>,
     /// How is measured and decided, and which pictures a model sees.
     pub parameters: String,
     /// RFC 3339, UTC.
+    #[schema(format = DateTime)]
     pub classified_at: String,
 }
 
