@@ -288,6 +288,9 @@ pub struct SettingFlags {
     /// A folder whose videos are taken as they come, by `up` and by `work --stages watch` [default: none]
     #[arg(long, value_name = "FOLDER")]
     pub watch: Option<String>,
+    /// What becomes of a watched file whose video is ready: keep, move (to `done` in the folder) or delete [default: keep]
+    #[arg(long, value_name = "WHAT")]
+    pub watch_after: Option<String>,
     /// Hours that a resumable upload waits for more bytes before it is removed [default: 24]
     #[arg(long, value_name = "HOURS", allow_negative_numbers = true)]
     pub upload_expiry_h: Option<String>,
@@ -342,6 +345,7 @@ impl SettingFlags {
             ("public_path", self.public_path),
             ("max_upload_bytes", self.max_upload_bytes),
             ("watch", self.watch),
+            ("watch_after", self.watch_after),
             ("upload_expiry_h", self.upload_expiry_h),
             ("upload_origins", self.upload_origins),
             ("registry", self.registry),

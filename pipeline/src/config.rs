@@ -22,6 +22,7 @@ use connectors::open::{BlobsAt, CatalogAt, LogAt, Wanted};
 use serde::Serialize;
 
 use crate::edge::cors::Origins;
+use crate::edge::watched::After;
 use crate::shelf::place::Place;
 
 pub use key::{KEYS, Key};
@@ -223,6 +224,8 @@ pub struct Config {
     pub upload_expiry: Duration,
     /// A folder whose videos are taken as they come.
     pub watch: Option<PathBuf>,
+    /// What becomes of a watched file whose video is ready.
+    pub watch_after: After,
     /// Whose pages may upload resumably from their own origin.
     pub upload_origins: Origins,
     /// How many pieces of work run at once in this process.
@@ -283,6 +286,7 @@ impl Config {
             max_upload_bytes: reader.size("max_upload_bytes")?,
             upload_expiry: reader.upload_expiry()?,
             watch: reader.watch(),
+            watch_after: reader.watch_after()?,
             upload_origins: reader.upload_origins()?,
             slots: reader.slots(cores)?,
             session_timeout: reader.session_timeout()?,

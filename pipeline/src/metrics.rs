@@ -96,6 +96,10 @@ pub const EDGE_SECONDS: &str = "streamforge_edge_latency_seconds";
 pub const EDGE_RECEIVED: &str = "streamforge_edge_received_bytes_total";
 /// Bytes sent in answers, by `route`.
 pub const EDGE_SENT: &str = "streamforge_edge_sent_bytes_total";
+/// Messages sent to webhooks, each try of its own, by `outcome`: `taken`, `refused` or `gone`.
+pub const WEBHOOK_TRIES: &str = "streamforge_webhook_tries_total";
+/// Messages to webhooks that this process has still to send, or again.
+pub const WEBHOOK_WAITING: &str = "streamforge_webhook_waiting_messages";
 
 /// How a job can end.
 const OUTCOMES: [&str; 3] = ["ready", "failed", "cancelled"];
@@ -148,6 +152,10 @@ fn begin() {
     for kind in ["video", "audio"] {
         counter!(CHUNKS_ENCODED, "kind" => kind).increment(0);
     }
+    for outcome in ["taken", "refused", "gone"] {
+        counter!(WEBHOOK_TRIES, "outcome" => outcome).increment(0);
+    }
+    gauge!(WEBHOOK_WAITING).set(0.0);
     counter!(CHUNKS_ENCODED_AGAIN).increment(0);
     counter!(CHUNKS_REDONE).increment(0);
     counter!(FRAMES_ENCODED).increment(0);
@@ -202,6 +210,8 @@ fn describe() {
     describe_histogram!(EDGE_SECONDS, Unit::Seconds, "Time to the first byte of an answer");
     describe_counter!(EDGE_RECEIVED, Unit::Bytes, "Bytes received in request bodies");
     describe_counter!(EDGE_SENT, Unit::Bytes, "Bytes sent in answers");
+    describe_counter!(WEBHOOK_TRIES, "Messages sent to webhooks, each try of its own, by outcome");
+    describe_gauge!(WEBHOOK_WAITING, "Messages to webhooks that this process has still to send, or again");
 }
 
 /// A job has come to its end, `took` after its upload.
@@ -404,6 +414,16 @@ pub fn edge_received(route: &'static str, bytes: u64) {
 /// Bytes of an answer's body were sent.
 pub fn edge_sent(route: &'static str, bytes: u64) {
     counter!(EDGE_SENT, "route" => route).increment(bytes);
+}
+
+/// A message was sent to a webhook, with this outcome.
+pub fn webhook_told(outcome: &'static str) {
+    counter!(WEBHOOK_TRIES, "outcome" => outcome).increment(1);
+}
+
+/// So many messages to webhooks wait in this process.
+pub fn webhooks_waiting(messages: usize) {
+    gauge!(WEBHOOK_WAITING).set(messages as f64);
 }
 
 #[cfg(test)]

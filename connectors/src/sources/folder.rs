@@ -42,6 +42,8 @@ pub struct Folder {
     quiet_for: Duration,
     /// Endings that are the watcher's own.
     own: &'static str,
+    /// Folder in it of what is done with.
+    done: Option<PathBuf>,
     seen: HashMap<PathBuf, Seen>,
 }
 
@@ -58,7 +60,38 @@ impl Folder {
     pub fn open(root: &Path, quiet_for: Duration, own: &'static str) -> std::io::Result<Self> {
         let root = root.canonicalize()?;
         std::fs::read_dir(&root)?;
-        Ok(Self { root, quiet_for, own, seen: HashMap::new() })
+        Ok(Self { root, quiet_for, own, done: None, seen: HashMap::new() })
+    }
+
+    /// The same with a folder called `name` in it to which files are moved that are done with; nothing there is told.
+    #[must_use]
+    pub fn with_done(mut self, name: &str) -> Self {
+        self.done = Some(self.root.join(name));
+        self
+    }
+
+    /// Moves the file at `path` to the folder of what is done with, in the same folder below it as it was; answers where it is.
+    ///
+    /// A file that has its name there stays, and this one gets a number.
+    pub fn move_to_done(&self, path: &Path) -> std::io::Result<PathBuf> {
+        let (Some(done), Ok(below)) = (&self.done, path.strip_prefix(&self.root)) else {
+            return Err(std::io::Error::other("it is not in a folder whose files are moved"));
+        };
+        let wanted = done.join(below);
+        std::fs::create_dir_all(wanted.parent().unwrap_or(done))?;
+        let mut to = wanted.clone();
+        for number in 2.. {
+            // A link is only made where there is nothing, so that no file is ever replaced.
+            match std::fs::hard_link(path, &to) {
+                Ok(()) => break,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => to = numbered(&wanted, number),
+                // Some file systems have no links.
+                Err(_) if !to.exists() => return std::fs::rename(path, &to).map(|()| to),
+                Err(_) => to = numbered(&wanted, number),
+            }
+        }
+        std::fs::remove_file(path)?;
+        Ok(to)
     }
 
     /// Where it is.
@@ -106,7 +139,7 @@ impl Folder {
                 || UNFINISHED.iter().any(|ending| name.to_lowercase().ends_with(ending));
             // Links may lead anywhere, in circles as well.
             let Ok(kind) = entry.file_type() else { continue };
-            if is_left_alone || kind.is_symlink() {
+            if is_left_alone || kind.is_symlink() || self.done.as_deref() == Some(path.as_path()) {
                 continue;
             }
             if kind.is_dir() && depth < DEEPEST {
@@ -124,6 +157,15 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// `path` with a number before its ending.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let part =
+        |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
+    let (stem, ending) = (part(path.file_stem()), part(path.extension()));
+    let dot = if ending.is_empty() { "" } else { "." };
+    path.with_file_name(format!("{stem} ({number}){dot}{ending}"))
 }
 
 /// What the file at `path` looks like.
@@ -188,6 +230,22 @@ mod tests {
         std::fs::remove_dir_all(home.path()).unwrap();
         assert!(folder.look(start + Duration::from_secs(80)).is_err(), "a folder that is gone is no empty one");
         assert!(Folder::open(Path::new("/nowhere/at/all"), Duration::ZERO, "x").is_err());
+    }
+
+    #[test]
+    fn what_is_done_with_is_moved_and_replaces_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("deep")).unwrap();
+        let mut folder = Folder::open(&root, Duration::ZERO, ".txt").unwrap().with_done("done");
+        for (content, place) in [("a", "done/deep/x.mp4"), ("b", "done/deep/x (2).mp4"), ("c", "done/deep/x (3).mp4")] {
+            std::fs::write(root.join("deep/x.mp4"), content).unwrap();
+            assert_eq!(folder.move_to_done(&root.join("deep/x.mp4")).unwrap(), root.join(place));
+            assert!(!root.join("deep/x.mp4").exists());
+            assert_eq!(std::fs::read_to_string(root.join(place)).unwrap(), content);
+        }
+        assert!(folder.look(Instant::now()).unwrap().is_empty(), "nothing there is told");
+        assert!(folder.move_to_done(Path::new("/etc/hostname")).is_err());
     }
 
     #[test]

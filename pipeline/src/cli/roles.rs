@@ -322,7 +322,7 @@ impl Roles {
         };
         let board = Board::new(doors.clone());
         let edge = edge::Edge::new(self.edge_settings(Vec::new()), doors.clone(), board, self.shutdown.clone());
-        let watched = Watched::open(edge, &folder).map_err(|error| {
+        let watched = Watched::open(edge, &folder, self.config.watch_after).map_err(|error| {
             let folder = show::plain(&folder.display().to_string());
             Failure::usage(format!("cannot watch {folder}: {error}"), advice)
         })?;

@@ -30,7 +30,7 @@ const fn key(name: &'static str, default: &'static str, about: &'static str) -> 
 }
 
 /// Every setting there is.
-pub const KEYS: [Key; 22] = [
+pub const KEYS: [Key; 23] = [
     key("listen", "127.0.0.1:8080", "where the edge listens; port 0 takes any free one"),
     key("ops_listen", "127.0.0.1:9464", "where metrics, health and readiness are served"),
     key("data", "./data", "folder of everything that the embedded doors keep"),
@@ -46,6 +46,11 @@ pub const KEYS: [Key; 22] = [
         "whose pages may upload resumably from elsewhere: `*`, `none`, or https://a.example,https://b.example",
     ),
     key("watch", "", "a folder whose videos are taken as they come, by `up` and by `work --stages watch`"),
+    key(
+        "watch_after",
+        "keep",
+        "what becomes of a watched file whose video is ready: `keep`, `move` (to `done` in the folder) or `delete`",
+    ),
     key("registry", "built-in", "schema registry: `built-in` or http://[user:password@]host:8081[/path]; for Kafka"),
     key("topic_prefix", "", "what names of topics and groups begin with, where several share a Kafka"),
     key("instance", "", "name of this process in Kafka's groups, so that a restart keeps its partitions"),

@@ -8,6 +8,7 @@ use connectors::log::registry::Address;
 use connectors::open::{BlobsAt, Brokers, CatalogAt, LogAt};
 
 use crate::edge::cors::Origins;
+use crate::edge::watched::After;
 use crate::shelf::place::Place;
 
 use super::{Error, KAFKA, LogFormat, Origin, Setting, door, size};
@@ -174,6 +175,16 @@ impl Reader<'_> {
     pub fn watch(&self) -> Option<PathBuf> {
         let setting = self.setting("watch");
         (!setting.value.is_empty()).then(|| PathBuf::from(setting.value))
+    }
+
+    pub fn watch_after(&self) -> Result<After, Error> {
+        let setting = self.setting("watch_after");
+        match setting.value.as_str() {
+            "keep" => Ok(After::Keep),
+            "move" => Ok(After::Move),
+            "delete" => Ok(After::Delete),
+            _ => Self::bad(setting, "it must be `keep`, `move` or `delete`"),
+        }
     }
 
     pub fn upload_expiry(&self) -> Result<Duration, Error> {

@@ -98,6 +98,7 @@ fn a_wrong_value_says_key_origin_value_and_what_would_be_right() {
         ("max_upload_bytes = 0", "max_upload_bytes"),
         ("upload_expiry_h = 0", "upload_expiry_h"),
         ("upload_expiry_h = 9000", "upload_expiry_h"),
+        ("watch_after = \"burn\"", "watch_after"),
         ("upload_origins = \"a.example\"", "upload_origins"),
         ("upload_origins = \"https://a.example/path\"", "upload_origins"),
         ("upload_origins = \"\"", "upload_origins"),

@@ -1,4 +1,4 @@
-//! The event contract as an AsyncAPI 3.0 document, made from the topic files and nothing else.
+//! The event contract as an AsyncAPI 3.1 document, made from the topic files and nothing else.
 
 use schemas::topic::{self, Topic};
 use serde_json::{Map, Value, json};
@@ -37,7 +37,7 @@ pub fn document(prefix: &str) -> Value {
         messages.insert(name.to_owned(), message_of(topic));
     }
     json!({
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {
             "title": "StreamForge events",
             "version": env!("CARGO_PKG_VERSION"),

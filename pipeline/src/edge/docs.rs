@@ -16,7 +16,7 @@ pub fn page(openapi: &Value, asyncapi: &Value, prefix: &str) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>StreamForge: HTTP and events</title>\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><style>{STYLE}</style></head><body>\
          <header><p><a href=\"{0}/\">StreamForge</a></p><h1>HTTP and events</h1><p>For programs: \
-         <a href=\"{0}/api/openapi.json\">OpenAPI 3.1</a>, <a href=\"{0}/api/asyncapi.json\">AsyncAPI 3.0</a>, \
+         <a href=\"{0}/api/openapi.json\">OpenAPI 3.1</a>, <a href=\"{0}/api/asyncapi.json\">AsyncAPI 3.1</a>, \
          <a href=\"{0}/api/registry/subjects\">schemas</a>.</p></header><main><h2 id=\"http\">HTTP</h2>",
         escaped(prefix)
     );

@@ -2,7 +2,8 @@
 //!
 //! What was taken is noted by the SHA-256 of its content in the blob store, created if absent: so a file that is renamed or copied,
 //! or a second process that watches the same folder, takes nothing twice. Nothing in the folder is changed, but for a
-//! small text beside what could not be taken, or became nothing.
+//! small text beside what could not be taken, or became nothing; whoever wants it has files moved or deleted when their videos are
+//! ready.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ use crate::stage::chain;
 
 /// What the text beside a file is called that could not be taken: the file's own name and this.
 pub const REPORT: &str = ".streamforge.txt";
+/// Folder in the watched one to which files go whose video is ready, when that is wanted.
+pub const DONE: &str = "done";
 /// Folder of what was taken.
 const TAKEN: &str = "watched/";
 /// How often the folder is looked at.
@@ -61,18 +64,33 @@ enum Next {
     Again,
 }
 
+/// What becomes of a file whose video is ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum After {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is moved to the folder `done` in the watched one.
+    Move,
+    /// It is deleted: its bytes are in the blob store as long as the job is.
+    Delete,
+}
+
 /// Watches one folder for `edge`, which need not serve anything.
 pub struct Watched {
     edge: Arc<Edge>,
     folder: Folder,
-    /// Jobs whose end is of interest, and the file that each was.
-    followed: HashMap<JobId, PathBuf>,
+    after: After,
+    /// Jobs whose end is of interest, and the files that each was.
+    followed: HashMap<JobId, Vec<Found>>,
 }
 
 impl Watched {
-    /// Watches `root`. Fails when it is no folder that can be read.
-    pub fn open(edge: Arc<Edge>, root: &Path) -> std::io::Result<Self> {
-        Ok(Self { edge, folder: Folder::open(root, QUIET_FOR, REPORT)?, followed: HashMap::new() })
+    /// Watches `root`; with files whose video is ready it does as `after` says. Fails when it is no folder that can be read.
+    pub fn open(edge: Arc<Edge>, root: &Path, after: After) -> std::io::Result<Self> {
+        let folder = Folder::open(root, QUIET_FOR, REPORT)?;
+        let folder = if after == After::Move { folder.with_done(DONE) } else { folder };
+        Ok(Self { edge, folder, after, followed: HashMap::new() })
     }
 
     /// Watches until `shutdown`; a file that is being read then is taken to its end or left for the next time.
@@ -102,7 +120,7 @@ impl Watched {
                     return;
                 }
                 match self.take(&found).await {
-                    Next::Follow(job) => drop(self.followed.insert(job, found.path)),
+                    Next::Follow(job) => self.followed.entry(job).or_default().push(found),
                     Next::Leave => {}
                     Next::Again => self.folder.again(&found.path, Instant::now()),
                 }
@@ -235,26 +253,46 @@ impl Watched {
     /// Reports what became nothing, and takes back the report of what did.
     async fn ask_after_jobs(&mut self) {
         let mut over = Vec::new();
-        for (job, path) in &self.followed {
+        for (job, files) in &self.followed {
             let Ok(found) = self.edge.doors.catalog.job(*job).await else { return };
             let Some(row) = found.map(|found| found.row) else { continue };
             match row.state() {
                 _ if row.deleted => over.push(*job),
-                State::Ready | State::Cancelled => {
-                    let _ = std::fs::remove_file(report_of(path));
+                state @ (State::Ready | State::Cancelled) => {
+                    for file in files {
+                        let _ = std::fs::remove_file(report_of(&file.path));
+                        if state == State::Ready {
+                            self.put_away(file);
+                        }
+                    }
                     over.push(*job);
                 }
                 State::Failed => {
                     let error = row.ended.and_then(|fact| fact.event.error);
                     let (code, why) =
                         error.map_or(("failed".to_owned(), String::new()), |error| (error.code, error.message));
-                    self.report(path, &why, &code, Some(*job));
+                    files.iter().for_each(|file| self.report(&file.path, &why, &code, Some(*job)));
                     over.push(*job);
                 }
                 State::Received | State::Processing => {}
             }
         }
         over.iter().for_each(|job| drop(self.followed.remove(job)));
+    }
+
+    /// Does with a file whose video is ready what is wanted, unless it has another content by now.
+    fn put_away(&self, file: &Found) {
+        if self.after == After::Keep || folder::look(&file.path).ok() != Some(file.look) {
+            return;
+        }
+        let done = match self.after {
+            After::Move => self.folder.move_to_done(&file.path).map(drop),
+            _ => std::fs::remove_file(&file.path),
+        };
+        match done {
+            Ok(()) => tracing::info!(file = %file.path.display(), after = ?self.after, "put a watched file away"),
+            Err(error) => tracing::warn!(file = %file.path.display(), %error, "a watched file cannot be put away"),
+        }
     }
 
     fn report(&self, path: &Path, why: &str, code: &str, job: Option<JobId>) {

@@ -158,6 +158,17 @@ enum Outcomes {
     Refused,
 }
 
+impl Outcomes {
+    /// As in JSON and in metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Gone => "gone",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// What became of a test.
 #[derive(Serialize, ToSchema)]
 #[schema(as = WebhookTest)]

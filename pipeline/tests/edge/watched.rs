@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use connectors::Doors;
 use pipeline::edge::board::Board;
-use pipeline::edge::watched::Watched;
+use pipeline::edge::watched::{After, Watched};
 use pipeline::edge::{Edge, Settings};
 use schemas::event::{Failure, JobEnded, Outcome, UploadReceived};
 use schemas::wire;
@@ -15,9 +15,13 @@ use crate::house::{House, eventually, records_of, video_bytes};
 
 /// Watches `folder` as a process of its own until it is dropped.
 fn watch(doors: &Doors, folder: &Path) -> tokio_util::sync::DropGuard {
+    watch_and(doors, folder, After::Keep)
+}
+
+fn watch_and(doors: &Doors, folder: &Path, after: After) -> tokio_util::sync::DropGuard {
     let shutdown = CancellationToken::new();
     let edge = Edge::new(Settings::default(), doors.clone(), Board::new(doors.clone()), shutdown.clone());
-    tokio::spawn(Watched::open(edge, folder).unwrap().run(shutdown.clone()));
+    tokio::spawn(Watched::open(edge, folder, after).unwrap().run(shutdown.clone()));
     shutdown.drop_guard()
 }
 
@@ -29,6 +33,34 @@ async fn uploads(house: &House) -> Vec<UploadReceived> {
 /// The upload called `name`, once it is there.
 async fn taken(house: &House, name: &str) -> UploadReceived {
     eventually("it is taken", || async { uploads(house).await.into_iter().find(|upload| upload.name == name) }).await
+}
+
+async fn end(house: &House, upload: &UploadReceived, outcome: Outcome) {
+    let error = Failure { code: "damaged_media".into(), stage: "probe".into(), message: "the file is damaged".into() };
+    let error = (outcome == Outcome::Failed).then_some(error);
+    house.publish(&JobEnded { job: upload.job, outcome, at: 5, playable_at: None, error, warnings: vec![] }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_put_away_when_somebody_wants_it_and_their_videos_are_ready() {
+    for (after, kept) in [(After::Move, vec!["done/deep/good.mp4"]), (After::Delete, Vec::new())] {
+        let house = House::new().await.recording();
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        std::fs::create_dir(at("deep")).unwrap();
+        std::fs::write(at("deep/good.mp4"), video_bytes(30_000)).unwrap();
+        std::fs::write(at("bad.mp4"), video_bytes(31_000)).unwrap();
+        let _watching = watch_and(&house.doors, home.path(), after);
+        let (good, bad) = (taken(&house, "good.mp4").await, taken(&house, "bad.mp4").await);
+        assert!(at("deep/good.mp4").exists(), "its video is not ready");
+        end(&house, &bad, Outcome::Failed).await;
+        end(&house, &good, Outcome::Ready).await;
+        eventually("the good one is put away", || async { (!at("deep/good.mp4").exists()).then_some(()) }).await;
+        eventually("the bad one is reported", || async { at("bad.mp4.streamforge.txt").exists().then_some(()) }).await;
+        assert!(at("bad.mp4").exists(), "what became nothing stays");
+        assert!(kept.iter().all(|name| at(name).exists()), "{after:?}");
+        assert_eq!(at("done").exists(), after == After::Move);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,16 +81,7 @@ async fn files_are_taken_once_by_their_content_and_left_as_they_are() {
     std::fs::write(at("two.mp4"), video_bytes(30_000)).unwrap();
     let two = taken(&house, "two.mp4").await;
     // A failure is told beside the file.
-    let error = Failure { code: "damaged_media".into(), stage: "probe".into(), message: "the file is damaged".into() };
-    let end = JobEnded {
-        job: two.job,
-        outcome: Outcome::Failed,
-        at: 5,
-        playable_at: None,
-        error: Some(error),
-        warnings: vec![],
-    };
-    house.publish(&end).await;
+    end(&house, &two, Outcome::Failed).await;
     let report =
         eventually("a report lies beside it", || async { std::fs::read_to_string(at("two.mp4.streamforge.txt")).ok() })
             .await;

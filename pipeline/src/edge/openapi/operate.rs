@@ -65,7 +65,7 @@ pub(super) fn calls() -> Vec<Call> {
             .answers::<health::Told>(200, "All of them")
             .answers::<health::Told>(503, "Which one fails"),
         get(TAG, "/api/openapi.json", "openapi", "This description").tells(200, "application/json", "OpenAPI 3.1"),
-        get(TAG, "/api/asyncapi.json", "asyncapi", "The events on the log").tells(200, "application/json", "AsyncAPI 3.0"),
+        get(TAG, "/api/asyncapi.json", "asyncapi", "The events on the log").tells(200, "application/json", "AsyncAPI 3.1"),
         get(TAG, "/api/docs", "docs", "Both descriptions, to be read").tells(200, "text/html", "A page"),
         get(TAG, "/", "page", "The web page")
             .about("It is at `/jobs/{id}` and `/workers`, too; `/embed/{id}` is a player for other sites.")

@@ -19,6 +19,7 @@ use super::{DeletedJob, Hook, Last, News, NewsOf, Outcomes, hooks, key, kind_of}
 use crate::edge::board::Board;
 use crate::edge::events;
 use crate::header::replay;
+use crate::metrics;
 use crate::stage::chain;
 
 /// The group that reads what is to be told.
@@ -60,6 +61,13 @@ struct State {
     sending: HashSet<String>,
     /// What became of the last message to each hook.
     last: HashMap<String, Last>,
+}
+
+impl State {
+    /// Says how many messages wait.
+    fn count(&self) {
+        metrics::webhooks_waiting(self.waiting.len() + self.sending.len());
+    }
 }
 
 impl Courier {
@@ -201,6 +209,7 @@ impl Courier {
             state.due.remove(&(before.due, key.clone()));
         }
         state.due.insert((pending.due, key));
+        state.count();
         drop(state);
         self.news.notify_one();
     }
@@ -291,6 +300,8 @@ impl Courier {
         self.state().sending.remove(&key);
         if again {
             self.take(pending);
+        } else {
+            self.state().count();
         }
     }
 
@@ -303,6 +314,7 @@ impl Courier {
             Answer::Gone => (Outcomes::Gone, None),
             Answer::Refused { why, .. } => (Outcomes::Refused, Some(why.clone())),
         };
+        metrics::webhook_told(outcome.as_str());
         let last = Last { kind: pending.kind.clone(), at: rfc3339(now_ms), outcome, why };
         self.state().last.insert(hook.id.clone(), last);
         match answer {
