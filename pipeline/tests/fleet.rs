@@ -116,6 +116,11 @@ async fn upload(edge: &House, clip: Vec<u8>) -> String {
     job["id"].as_str().unwrap().to_owned()
 }
 
+/// A time as answers have it. As texts they do not sort: `10.68Z` comes before `10.685Z`.
+fn time(value: &Value) -> jiff::Timestamp {
+    value.as_str().unwrap().parse().unwrap()
+}
+
 /// The statuses in the text of an event stream.
 fn statuses(text: &str) -> Vec<Value> {
     let whole = &text[..text.rfind("\n\n").unwrap_or(0)];
@@ -175,19 +180,19 @@ async fn any_edge_answers_for_any_job_progress_included() {
     .await;
     for span in &spans {
         assert!(["w1", "w2"].contains(&span["worker"].as_str().unwrap()), "{span}");
-        assert!(span["began_at"].as_str().unwrap() <= span["ended_at"].as_str().unwrap(), "{span}");
+        assert!(time(&span["began_at"]) <= time(&span["ended_at"]), "{span}");
     }
     let address = format!("/api/stream/{job}/360p");
     let (here, there) = (one.get(&address).await, other.get(&address).await);
     assert_eq!((here.status(), there.status()), (reqwest::StatusCode::OK, reqwest::StatusCode::OK));
     assert_eq!(here.headers()["etag"], there.headers()["etag"]);
     assert_eq!(here.bytes().await.unwrap(), there.bytes().await.unwrap());
-    let of = |worker: &'_ Value, key: &str| worker[key].as_str().unwrap().to_owned();
     // One worker may have done it all before the other has said that it is there.
-    let alive: Vec<(String, String)> = eventually("both workers are listed", || async {
+    let alive: Vec<(jiff::Timestamp, String)> = eventually("both workers are listed", || async {
         let listed = other.json("/api/workers").await;
         let workers = listed["workers"].as_array().unwrap();
-        let named = workers.iter().map(|worker| (of(worker, "started_at"), of(worker, "id"))).collect::<Vec<_>>();
+        let named = |worker: &Value| (time(&worker["started_at"]), worker["id"].as_str().unwrap().to_owned());
+        let named: Vec<_> = workers.iter().map(named).collect();
         (named.len() == 2).then_some(named)
     })
     .await;
