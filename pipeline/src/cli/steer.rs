@@ -16,6 +16,12 @@ pub async fn explain(client: &Client, id: &str, json: bool) -> Result<(), Failur
     let state = show::plain(answer["state"].as_str().unwrap_or_default());
     let because = show::plain(answer["because"].as_str().unwrap_or_default());
     let mut text = format!("{}: {because}\n", show::in_colour(&state, &state, show::has_colours()));
+    if let Some(advice) = answer["advice"].as_str() {
+        text.push_str(&format!("  try: {}\n", show::plain(advice)));
+    }
+    for held in answer["held"].as_array().into_iter().flatten() {
+        text.push_str(&format!("  {}\n", holder(held)));
+    }
     for (title, key) in [("waiting for", "waiting_for"), ("so far", "history")] {
         let entries = answer[key].as_array().map(Vec::as_slice).unwrap_or_default();
         if !entries.is_empty() {
@@ -24,6 +30,15 @@ pub async fn explain(client: &Client, id: &str, json: bool) -> Result<(), Failur
         }
     }
     show::print(&text)
+}
+
+/// Who has a part of a job, and since when.
+fn holder(held: &Value) -> String {
+    let text = |key: &str| show::plain(held[key].as_str().unwrap_or_default());
+    let since = show::ago(held["since"].as_str().unwrap_or_default(), jiff::Timestamp::now());
+    let again = held["attempt"].as_u64().filter(|attempt| *attempt > 1);
+    let again = again.map(|attempt| format!(", attempt {attempt}")).unwrap_or_default();
+    format!("{} has {} part {}{again}, taken {since}", text("worker"), text("stage"), held["part"])
 }
 
 /// An entry as one line: times and words first as they come, whatever their names.

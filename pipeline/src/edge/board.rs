@@ -14,7 +14,7 @@ use connectors::log::{From, Record, Tailed};
 use connectors::{Doors, catalog, log};
 use schemas::JobId;
 use schemas::event::{Event, JobDeleted, JobProgress};
-use schemas::job::{JobEvent, JobRow, Live, StatusView};
+use schemas::job::{JobEvent, JobRow, Live, State, StatusView};
 use schemas::wire;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -139,6 +139,29 @@ impl Board {
     /// Units of `job` that are worked on or have trouble.
     pub fn busy(&self, job: JobId) -> Vec<tally::Busy> {
         self.entries().get(&job).map(|entry| entry.tally.busy()).unwrap_or_default()
+    }
+
+    /// `live` of a video that is ready with its parts counted: a board that has forgotten it, or never heard of it, counts them in its
+    /// manifest.
+    pub async fn counted(&self, row: &JobRow, mut live: Live) -> Live {
+        let is_counted = live.stages.iter().any(|stage| stage.name == tally::TRANSCODE && stage.total > 1);
+        if row.state() == State::Ready
+            && !is_counted
+            && let Ok(Some(manifest)) = self.manifests.of(row.id).await
+        {
+            let pieces = manifest.renditions.iter().map(|rendition| rendition.video.pieces.len()).max().unwrap_or(0);
+            let audio = manifest.audio.as_ref().map_or(0, |audio| audio.pieces.len());
+            let units = u32::try_from(pieces + audio).unwrap_or(u32::MAX).max(1);
+            for stage in live.stages.iter_mut().filter(|stage| tally::COUNTED.contains(&stage.name.as_str())) {
+                (stage.done, stage.total) = (units, units);
+            }
+        }
+        live
+    }
+
+    /// When work on `job` was last heard of, milliseconds since the Unix epoch.
+    pub fn heard_at(&self, job: JobId) -> Option<i64> {
+        self.entries().get(&job).and_then(|entry| entry.tally.heard_at())
     }
 
     /// How long nothing was heard of `job`; absent when it is not on the board.

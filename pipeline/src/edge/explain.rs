@@ -1,7 +1,7 @@
 //! `/api/jobs/{id}/explain`: why a job is not done yet, in plain words.
 //!
 //! # Layout
-//! - [`words`]: facts become sentences, without any I/O
+//! - [`words`]: facts become sentences, without any I/O; [`advice`]: what to do about a failure
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use super::workers;
 use crate::header::dead_letter::{self, Entry, Letter};
 use words::{DeadLetter, Facts, StageFacts};
 
+pub mod advice;
 pub mod words;
 
 /// How long one door is asked about one stage.
@@ -46,7 +47,8 @@ impl Edge {
         });
         let (stages, letters): (Vec<_>, Vec<_>) = join_all(asked).await.into_iter().unzip();
         let letters = letters.into_iter().flatten().collect();
-        let facts = Facts { row, live, busy: self.board.busy(job), decision, stages, letters, now_ms };
+        let (busy, heard_at) = (self.board.busy(job), self.board.heard_at(job));
+        let facts = Facts { row, live, busy, heard_at, decision, stages, letters, now_ms };
         Ok(super::jobs::fresh(warp::reply::json(&words::tell(&facts))))
     }
 

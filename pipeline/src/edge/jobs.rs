@@ -87,6 +87,7 @@ impl Edge {
     /// `GET /api/jobs/{id}`.
     pub(super) async fn job(&self, job: JobId) -> Answer {
         let (row, live) = self.known(job).await?;
+        let live = self.board.counted(&row, live).await;
         Ok(fresh(warp::reply::json(&JobView::of(&row, &live, &self.settings.public_path))))
     }
 

@@ -50,7 +50,7 @@ export interface Status { id: string; state: State; progress: number; playable: 
 export interface JobPage { jobs: Job[]; next: string | null }
 
 export interface Explanation {
-  id: string; state: State; because: string; waiting_for: string[]; history: { at: string | null; what: string }[];
+  id: string; state: State; because: string; waiting_for: string[]; advice: string | null; history: { at: string | null; what: string }[];
 }
 
 export interface Ledger {

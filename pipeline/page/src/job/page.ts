@@ -173,8 +173,6 @@ function showFailure(node: HTMLElement, job: Job, explained: Explanation | null)
     el('h2', {}, icon('warn'), 'It failed'),
     el('p', { dir: 'auto' }, sentence(job.error.message)),
     ...(explained && !explained.because.includes(job.error.message) ? [el('p', { dir: 'auto' }, sentence(explained.because))] : []),
-    el('p', {}, job.error.stage === 'probe' || job.error.stage === 'split'
-      ? 'The file itself is the trouble: export it again, or upload another one.'
-      : 'Uploading the file again may help. If it fails again, whoever runs this server finds the details among the dead letters (streamforge dlq list).'),
+    ...(explained?.advice ? [el('p', {}, explained.advice)] : []),
     el('dl.facts-list', {}, el('div', {}, el('dt', {}, 'Stage'), el('dd', {}, job.error.stage)), el('div', {}, el('dt', {}, 'Code'), el('dd', {}, el('code', {}, job.error.code)))));
 }

@@ -8,6 +8,7 @@ use schemas::job::{JobRow, Live, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::advice;
 use crate::edge::board::tally::{Busy, is_passed};
 
 /// Work of which nothing was heard for so long stands still, milliseconds.
@@ -21,6 +22,8 @@ pub struct Facts {
     pub live: Live,
     /// Units that are worked on.
     pub busy: Vec<Busy>,
+    /// When work on it was last heard of, milliseconds since the Unix epoch.
+    pub heard_at: Option<i64>,
     /// Its end, when that is decided.
     pub decision: Option<Decision>,
     /// The stages, in order.
@@ -67,8 +70,32 @@ pub struct Explanation {
     pub because: String,
     /// What has to happen next.
     pub waiting_for: Vec<String>,
+    /// Since when it waits for that: RFC 3339; `null` when it has ended.
+    #[schema(required, format = DateTime)]
+    pub since: Option<String>,
+    /// Who works on it at this moment.
+    pub held: Vec<Held>,
+    /// What to do, when it has failed.
+    #[schema(required)]
+    pub advice: Option<&'static str>,
     /// What happened, oldest first.
     pub history: Vec<Happening>,
+}
+
+/// A part of a job that somebody works on.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Held {
+    /// The stage.
+    pub stage: String,
+    /// Number of the part, from 0.
+    pub part: u32,
+    /// Who has it.
+    pub worker: String,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// Since when: RFC 3339.
+    #[schema(format = DateTime)]
+    pub since: String,
 }
 
 /// One thing that happened.
@@ -85,7 +112,38 @@ pub struct Happening {
 pub fn tell(facts: &Facts) -> Explanation {
     let mut waiting_for = Vec::new();
     let because = because(facts, &mut waiting_for);
-    Explanation { id: facts.row.id, state: facts.row.state(), because, waiting_for, history: history(facts) }
+    let is_open = facts.row.ended.is_none();
+    let running = facts.busy.iter().filter(|unit| is_open && unit.state == StageState::Running);
+    let held = running.map(|unit| Held {
+        stage: unit.stage.clone(),
+        part: unit.unit,
+        worker: unit.worker.clone(),
+        attempt: unit.attempt,
+        since: rfc3339(unit.since),
+    });
+    Explanation {
+        id: facts.row.id,
+        state: facts.row.state(),
+        because,
+        waiting_for,
+        since: since(facts).filter(|_| is_open).map(rfc3339),
+        held: held.collect(),
+        advice: facts.row.ended.as_ref().and_then(|fact| fact.event.error.as_ref()).map(advice::of),
+        history: history(facts),
+    }
+}
+
+/// Since when the first stage that is not done is awaited: since somebody has a part of it, else since the last that was heard.
+fn since(facts: &Facts) -> Option<i64> {
+    let awaited = facts.live.stages.iter().filter(|stage| is_passed(&stage.name)).find(is_open_stage);
+    let of_stage = |unit: &&Busy| awaited.is_some_and(|stage| stage.name == unit.stage);
+    let running = facts.busy.iter().filter(of_stage).filter(|unit| unit.state == StageState::Running);
+    let received = facts.row.received.as_ref().map(|fact| fact.event.received_at);
+    running.map(|unit| unit.since).min().or(facts.heard_at).or(received)
+}
+
+fn is_open_stage(stage: &&StageView) -> bool {
+    !matches!(stage.state, StageState::Done | StageState::Skipped)
 }
 
 fn because(facts: &Facts, waiting_for: &mut Vec<String>) -> String {
@@ -106,8 +164,7 @@ fn because(facts: &Facts, waiting_for: &mut Vec<String>) -> String {
         return "Somebody asked to cancel it, and the workers have not let go of it yet.".to_owned();
     }
     // What only adds to a video is nothing that its end waits for.
-    let is_open = |stage: &&StageView| !matches!(stage.state, StageState::Done | StageState::Skipped);
-    let Some(stage) = facts.live.stages.iter().filter(|stage| is_passed(&stage.name)).find(is_open) else {
+    let Some(stage) = facts.live.stages.iter().filter(|stage| is_passed(&stage.name)).find(is_open_stage) else {
         waiting_for.push("the end of the job to be decided".to_owned());
         return "All stages are done and the end of the job is being decided.".to_owned();
     };
@@ -147,29 +204,47 @@ fn open(facts: &Facts, stage: &StageView, waiting_for: &mut Vec<String>) -> Stri
     let running = busy.iter().filter(|unit| unit.state == StageState::Running);
     if let Some(last) = running.clone().map(|unit| unit.at).max() {
         let silent_ms = facts.now_ms - last;
+        let who = who(running.clone());
         if silent_ms > STILL_MS {
             waiting_for.push("the worker to give a sign, or its work to be handed to another".to_owned());
-            return format!("{name} is at work, but nothing was heard of it for {} seconds.", silent_ms / 1000);
+            let silent_s = silent_ms / 1000;
+            return format!("{name} is at work, but nothing was heard of it for {silent_s} seconds; {who} had it.");
         }
+        let since_s = since(facts).map_or(0, |since| (facts.now_ms - since).max(0) / 1000);
         let done = if share.is_empty() { String::new() } else { format!(", {share} are done") };
         let eta = facts.live.eta_s.map(|eta| format!("; about {eta:.0} s to go")).unwrap_or_default();
-        let now = match running.count() {
-            1 => "one part".to_owned(),
-            many => format!("{many} parts"),
+        let (now, has) = match running.count() {
+            1 => ("one part".to_owned(), format!("{who} has had it for {since_s} s")),
+            many => (format!("{many} parts"), format!("{who}, the first for {since_s} s")),
         };
-        return format!("{name} is at work on {now} at this moment{done}{eta}.");
+        return format!("{name} is at work on {now} at this moment{done}{eta} ({has}).");
     }
+    let waits_s = since(facts).map_or(0, |since| (facts.now_ms - since).max(0) / 1000);
     let of_stage = facts.stages.iter().find(|known| known.name == name);
     if of_stage.and_then(|known| known.workers) == Some(0) {
         waiting_for.push(format!("a worker that runs {name}"));
-        return format!("No living worker runs {name}, so nobody takes it up.");
+        return format!("No living worker runs {name}, so nobody takes it up; it has waited for {waits_s} s.");
     }
     match of_stage.and_then(|known| known.behind) {
         Some(behind) if behind > 1 => {
             waiting_for.push(format!("a free slot for {name}"));
-            format!("{name} has {behind} events to do, of all jobs, and this job's turn has not come yet.")
+            format!(
+                "{name} has {behind} events to do, of all jobs, and this job's turn has not come yet; it has waited for {waits_s} s."
+            )
         }
-        _ => format!("{name} is about to take it up."),
+        _ => format!("{name} is about to take it up; it has waited for {waits_s} s."),
+    }
+}
+
+/// The workers of `units`, by name.
+fn who<'a>(units: impl Iterator<Item = &'a &'a Busy>) -> String {
+    let mut names: Vec<&str> = units.map(|unit| unit.worker.as_str()).filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    names.dedup();
+    match names.as_slice() {
+        [] => "a worker".to_owned(),
+        [only] => format!("worker {only}"),
+        [rest @ .., last] => format!("workers {} and {last}", rest.join(", ")),
     }
 }
 
@@ -269,144 +344,4 @@ fn history(facts: &Facts) -> Vec<Happening> {
 }
 
 #[cfg(test)]
-mod tests {
-    use schemas::event::{CancelRequested, Failure, JobEnded};
-    use schemas::job::JobEvent;
-
-    use super::*;
-
-    fn facts() -> Facts {
-        let stage = |name: &str, state, done| StageView { name: name.into(), state, done, total: 4 };
-        Facts {
-            row: JobRow::new(JobId::from_parts(1, 1)),
-            live: Live {
-                stages: vec![stage("split", StageState::Done, 4), stage("transcode", StageState::Waiting, 1)],
-                ..Live::default()
-            },
-            busy: Vec::new(),
-            decision: None,
-            stages: vec![StageFacts { name: "transcode", behind: Some(9), workers: Some(1) }],
-            letters: Vec::new(),
-            now_ms: 100_000,
-        }
-    }
-
-    fn busy(state: StageState, note: Option<&str>) -> Busy {
-        Busy {
-            stage: "transcode".into(),
-            unit: 2,
-            units: 4,
-            state,
-            attempt: 1,
-            worker: "w".into(),
-            note: note.map(str::to_owned),
-            at: 99_000,
-        }
-    }
-
-    #[test]
-    fn a_queue_a_missing_worker_and_a_failed_attempt_are_told_apart() {
-        let queued = tell(&facts());
-        assert!(queued.because.contains("9 events"), "{}", queued.because);
-        assert_eq!(queued.waiting_for[0], "transcode to finish 3 more of 4 parts");
-        let mut alone = facts();
-        alone.stages[0].workers = Some(0);
-        assert!(tell(&alone).because.starts_with("No living worker runs transcode"));
-        let mut again = facts();
-        again.busy.push(busy(StageState::Waiting, Some("the disk was full")));
-        assert!(tell(&again).because.contains("(the disk was full) and will be tried again"));
-        let mut at_work = facts();
-        at_work.busy.push(busy(StageState::Running, None));
-        assert!(
-            tell(&at_work)
-                .because
-                .starts_with("transcode is at work on one part at this moment, 1 of 4 parts are done")
-        );
-        at_work.now_ms += 60_000;
-        assert!(tell(&at_work).because.contains("nothing was heard of it for 61 seconds"));
-    }
-
-    #[test]
-    fn a_job_does_not_wait_for_what_only_adds_to_it() {
-        let mut facts = facts();
-        let stage = |name: &str, state| StageView { name: name.into(), state, done: 0, total: 1 };
-        facts.live.stages = vec![stage("stitch", StageState::Done), stage("illustrate", StageState::Running)];
-        assert!(tell(&facts).because.starts_with("All stages are done"));
-        let none = include_str!("../../../../schemas/examples/source.illustrated/v1/unavailable.json");
-        facts.row.apply(JobEvent::Illustrated(serde_json::from_str(none).unwrap()), Some(0));
-        let history = tell(&facts).history;
-        assert_eq!(history[0].what, "pictures: unavailable (no picture of the video can be decoded)");
-    }
-
-    #[test]
-    fn a_job_does_not_wait_for_its_captions_and_tells_of_them() {
-        let mut facts = facts();
-        let stage = |name: &str, state| StageView { name: name.into(), state, done: 0, total: 1 };
-        facts.live.stages = vec![stage("stitch", StageState::Done), stage("caption", StageState::Running)];
-        assert!(tell(&facts).because.starts_with("All stages are done"));
-        for (text, what) in [
-            (
-                include_str!("../../../../schemas/examples/captions.written/v1/unavailable.json"),
-                "captions: unavailable (no model: run streamforge models pull whisper-base.en)",
-            ),
-            (
-                include_str!("../../../../schemas/examples/captions.written/v1/silence.json"),
-                "captions: none (no speech was found)",
-            ),
-            (
-                include_str!("../../../../schemas/examples/captions.written/v1/english.json"),
-                "captions: 14 cues in `en` by whisper-base.en 1",
-            ),
-        ] {
-            facts.row.captions.clear();
-            facts.row.apply(JobEvent::Captioned(serde_json::from_str(text).unwrap()), Some(0));
-            assert_eq!(tell(&facts).history[0].what, what);
-        }
-    }
-
-    #[test]
-    fn labels_are_told_of_and_who_looked() {
-        for (text, what) in [
-            (
-                include_str!("../../../../schemas/examples/source.classified/v1/beach.json"),
-                "classified: camera, speech, seashore, coast, seacoast, sea-coast, sandbar, sand bar, also by \
-                 mobilenet-v2-1.0-224 0f5a1c3e8b7d2a49",
-            ),
-            (
-                include_str!("../../../../schemas/examples/source.classified/v1/slides.json"),
-                "classified: screen, no sound; no image model looked (no model: run streamforge models pull \
-                 mobilenet-v2-1.0-224)",
-            ),
-            (
-                include_str!("../../../../schemas/examples/source.classified/v1/unavailable.json"),
-                "labels: unavailable (no picture of the video can be decoded)",
-            ),
-        ] {
-            let mut facts = facts();
-            facts.row.apply(JobEvent::Classified(serde_json::from_str(text).unwrap()), Some(0));
-            assert_eq!(tell(&facts).history[0].what, what);
-        }
-    }
-
-    #[test]
-    fn ends_say_how_and_why() {
-        let mut failed = facts();
-        let error =
-            Failure { code: "no_video".into(), stage: "probe".into(), message: "there is no video track".into() };
-        let end = JobEnded {
-            job: failed.row.id,
-            outcome: Outcome::Failed,
-            at: 7,
-            playable_at: None,
-            error: Some(error),
-            warnings: Vec::new(),
-        };
-        failed.row.apply(JobEvent::CancelRequested(CancelRequested { job: end.job, at: 3 }), Some(0));
-        failed.row.apply(JobEvent::Ended(end), Some(0));
-        let told = tell(&failed);
-        assert_eq!(told.because, "It failed in probe: there is no video track (no_video).");
-        assert!(told.waiting_for.is_empty());
-        let what: Vec<&str> = told.history.iter().map(|happening| happening.what.as_str()).collect();
-        assert_eq!(what, ["somebody asked to cancel", "failed"]);
-    }
-}
+mod tests;
