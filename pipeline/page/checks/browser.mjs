@@ -212,8 +212,72 @@ async function leftOpen(id) {
   await context.close();
 }
 
+/** Files from the clipboard, and a job that somebody changes their mind about. */
+async function pasteAndCancel() {
+  const { context, tab } = await open();
+  const film = join(server.folder, 'film.mp4');
+  execFileSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'testsrc2=size=1920x1080:rate=30:duration=40', '-c:v', 'libx264', '-preset', 'ultrafast', '-crf', '40', film]);
+  await tab.goto(server.url);
+  await tab.evaluate(([text, name]) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name, { type: 'video/mp4' }));
+    document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+  }, [readFileSync(film).toString('base64'), 'film.mp4']);
+  const id = await jobOfFirstUpload(tab);
+  check((await server.json(`/api/jobs/${id}`)).source.sha256 === sumOf(film), 'what was pasted is what has arrived');
+  await tab.goto(`${server.url}/jobs/${id}`);
+  await tab.getByRole('button', { name: 'Cancel' }).click();
+  await tab.locator('.job-head [data-state=cancelled]').waitFor(patience);
+  check((await server.json(`/api/jobs/${id}`)).state === 'cancelled', 'a job is cancelled on its page');
+  await context.close();
+}
+
+/** Names that are meant to do harm, in a list as narrow as a phone. */
+async function hostileNames() {
+  const names = ['../../etc/<img src=x onerror="document.title=1">.mp4', 'holiday\u202egpj.mp4', `${'\u{1f3d6}'.repeat(2_000)}.mp4`, 'x'.repeat(4_000), '\u0000\u001b[2J.mp4'];
+  const ids = [];
+  for (const name of names) {
+    const answer = await fetch(`${server.url}/api/upload?name=${encodeURIComponent(name)}`, { method: 'POST', body: readFileSync(clip), headers: { 'content-type': 'video/mp4' } });
+    ids.push((await answer.json()).id);
+  }
+  const { context, tab } = await open({ viewport: { width: 360, height: 740 } });
+  for (const path of ['', ...ids.map((id) => `jobs/${id}`)]) {
+    await tab.goto(`${server.url}/${path}`);
+    await tab.locator('main .name').first().waitFor(patience);
+    const found = await tab.evaluate(() => ({
+      sideways: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      made: document.querySelectorAll('main img[src=x]').length,
+      title: document.title,
+    }));
+    check(found.sideways <= 0 && found.made === 0 && /StreamForge/.test(found.title), `hostile names are only shown: /${path}`);
+  }
+  await shoot(tab, 'hostile-360');
+  await context.close();
+  for (const id of ids) await fetch(`${server.url}/api/jobs/${id}`, { method: 'DELETE' });
+}
+
+/** What is too large is refused with a sentence before its bytes travel. */
+async function tooLarge() {
+  const small = await Server.start('--max-upload-bytes', '1 MB');
+  const { context, tab } = await open();
+  try {
+    await tab.goto(small.url);
+    await tab.setInputFiles('.upload input[type=file]', large);
+    const row = tab.locator('.upload > .uploads li[data-phase=refused]');
+    await row.waitFor(patience);
+    const words = await row.innerText();
+    check(/at most 1,?000,?000 bytes/.test(words), `a file that is too large is refused in words: ${words.replace(/\s+/g, ' ')}`);
+  } finally {
+    await context.close();
+    await small.stop();
+  }
+}
+
 try {
   const ready = await dropAndPlay();
+  await pasteAndCancel();
+  await hostileNames();
+  await tooLarge();
   await interrupted('reload', async ({ tab, speed }) => {
     await tab.reload();
     await speed(-1);

@@ -1,6 +1,7 @@
 //! An edge whose blobs lie in a bucket of a real S3 server.
 
 use std::future::Future;
+use std::time::Duration;
 
 use connectors::blobs::s3::{Keys, Settings as BucketSettings, make_bucket};
 use connectors::catalog::UploadIntent;
@@ -10,7 +11,8 @@ use pipeline::edge::sweep::{Sweeper, collect};
 use schemas::JobId;
 use schemas::event::JobDeleted;
 
-use crate::house::{House, doors, eventually};
+use crate::house::{House, doors, eventually, video_bytes};
+use crate::tus::Begun;
 use crate::video::{Video, noise, row};
 
 /// Runs `check` on doors in memory with a fresh folder of a bucket for blobs, and removes the folder.
@@ -59,6 +61,37 @@ async fn what_is_uploaded_lies_in_the_bucket_and_what_is_deleted_does_not() {
             1,
             "what a producer put there is not ours to remove"
         );
+    })
+    .await;
+}
+
+/// Bytes of a piece: smaller than any part of a bucket's object may be.
+const PIECE: usize = 700_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_edges_take_one_resumable_upload_into_the_bucket_by_turns() {
+    with_bucket("a resumable upload through two edges", |doors, _| async move {
+        let shared = Settings { is_alone: false, ..Settings::default() };
+        let (one, other) = (House::on(doors.clone(), shared.clone()).await, House::on(doors, shared).await);
+        let bytes = video_bytes(13_000_000);
+        let here = Begun::new(&one, bytes.len()).await;
+        let there = here.at(&other);
+        let mut offset = 0;
+        for turn in 0..8 {
+            let edge = if turn % 2 == 0 { &here } else { &there };
+            assert_eq!(edge.offset().await, offset as u64, "each knows what the other has taken");
+            let taken = edge.patch(offset as u64, &bytes[offset..offset + PIECE]).send().await.unwrap();
+            assert_eq!(taken.status(), 204, "{}", taken.text().await.unwrap());
+            offset += PIECE;
+        }
+        // A client that holds it through one edge, and breaks off, keeps it from the other for a moment and takes nothing along.
+        let held = here.hold(offset as u64, &bytes[offset..offset + 2 * PIECE], bytes.len() - offset).await;
+        // Whoever asks all the time has the lock itself; one question is enough once the first bytes are there.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(there.patch(offset as u64, b"").send().await.unwrap().status(), 423);
+        drop(held);
+        there.finish(&bytes).await;
+        there.assert_is(&bytes).await;
     })
     .await;
 }

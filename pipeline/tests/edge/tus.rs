@@ -17,7 +17,7 @@ use crate::house::{House, doors, eventually, records_of, send, video_bytes};
 const BYTES: &str = "application/offset+octet-stream";
 
 /// An upload that was begun.
-struct Begun<'h> {
+pub struct Begun<'h> {
     house: &'h House,
     path: String,
 }
@@ -39,7 +39,7 @@ pub fn request(house: &House, method: &str, path: &str) -> RequestBuilder {
 }
 
 impl<'h> Begun<'h> {
-    async fn new(house: &'h House, length: usize) -> Self {
+    pub async fn new(house: &'h House, length: usize) -> Self {
         let answer = request(house, "POST", "/api/uploads")
             .header("upload-length", length)
             .header("upload-metadata", "filename aG9saWRheS5tb3Y=,filetype dmlkZW8vbXA0")
@@ -51,34 +51,34 @@ impl<'h> Begun<'h> {
         Self { house, path: header(&answer, "location").unwrap().to_owned() }
     }
 
-    fn id(&self) -> JobId {
+    pub fn id(&self) -> JobId {
         self.path.rsplit('/').next().unwrap().parse().unwrap()
     }
 
     /// The same upload, seen by another edge.
-    fn at<'o>(&self, house: &'o House) -> Begun<'o> {
+    pub fn at<'o>(&self, house: &'o House) -> Begun<'o> {
         Begun { house, path: self.path.clone() }
     }
 
-    fn patch(&self, offset: u64, bytes: &[u8]) -> RequestBuilder {
+    pub fn patch(&self, offset: u64, bytes: &[u8]) -> RequestBuilder {
         request(self.house, "PATCH", &self.path)
             .header("content-type", BYTES)
             .header("upload-offset", offset)
             .body(bytes.to_vec())
     }
 
-    async fn head(&self) -> Response {
+    pub async fn head(&self) -> Response {
         request(self.house, "HEAD", &self.path).send().await.unwrap()
     }
 
-    async fn offset(&self) -> u64 {
+    pub async fn offset(&self) -> u64 {
         let answer = self.head().await;
         assert_eq!(answer.status(), 200);
         header(&answer, "upload-offset").unwrap().parse().unwrap()
     }
 
     /// Sends `bytes` from wherever the upload is until all of them are there, as a client does.
-    async fn finish(&self, bytes: &[u8]) {
+    pub async fn finish(&self, bytes: &[u8]) {
         for _ in 0..200 {
             let offset = self.offset().await;
             let answer = self.patch(offset, &bytes[usize::try_from(offset).unwrap()..]).send().await.unwrap();
@@ -92,7 +92,7 @@ impl<'h> Begun<'h> {
     }
 
     /// Begins to send `bytes` at `offset` as the first of `length`, and leaves the connection as it is.
-    async fn hold(&self, offset: u64, bytes: &[u8], length: usize) -> tokio::net::TcpStream {
+    pub async fn hold(&self, offset: u64, bytes: &[u8], length: usize) -> tokio::net::TcpStream {
         let mut stream = self.house.connect().await;
         let head = format!(
             "PATCH {} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\nContent-Type: {BYTES}\r\nContent-Length: {length}\r\n\r\n",
@@ -104,7 +104,7 @@ impl<'h> Begun<'h> {
     }
 
     /// The upload is a job with just these bytes, and nothing is left beside it.
-    async fn assert_is(&self, bytes: &[u8]) {
+    pub async fn assert_is(&self, bytes: &[u8]) {
         let (id, doors) = (self.id(), &self.house.doors);
         let row = doors.catalog.job(id).await.unwrap().expect("it is a job").row;
         let received = row.received.expect("it was received").event;
