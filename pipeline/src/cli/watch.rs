@@ -25,7 +25,7 @@ pub async fn run(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
         false => ProgressDrawTarget::hidden(),
     });
     let bar = screen.add(bar(id));
-    let mut stages = Stages { screen: &screen, lines: Vec::new() };
+    let mut stages = Stages { screen: &screen, job: &bar, lines: Vec::new() };
     let followed = follow(client, id, json, &bar);
     let job = match bar.is_hidden() {
         true => followed.await,
@@ -70,6 +70,7 @@ async fn follow(client: &Client, id: &str, json: bool, bar: &ProgressBar) -> Res
 /// The stages of a job, a line each below its bar.
 struct Stages<'s> {
     screen: &'s MultiProgress,
+    job: &'s ProgressBar,
     lines: Vec<(String, ProgressBar)>,
 }
 
@@ -82,6 +83,7 @@ impl Stages<'_> {
             ticks.tick().await;
             let Ok(id) = id_part(id) else { continue };
             if let Ok(job) = client.get(&format!("api/jobs/{id}")).await {
+                self.job.set_prefix(show::plain(job["name"].as_str().filter(|name| !name.is_empty()).unwrap_or(id)));
                 job["stages"].as_array().into_iter().flatten().for_each(|stage| self.show(stage));
             }
         }
@@ -92,8 +94,8 @@ impl Stages<'_> {
         let line = match self.lines.iter().find(|(known, _)| *known == name) {
             Some((_, line)) => line,
             None => {
-                let line = self.screen.add(ProgressBar::new(1));
-                style(&line, "  {prefix:20!} {bar:14} {wide_msg}");
+                let line = self.screen.add(undrawn(Some(1)));
+                style(&line, "  {prefix:18!} {bar:12} {wide_msg}");
                 line.set_prefix(name.clone());
                 self.lines.push((name, line));
                 let Some((_, line)) = self.lines.last() else { return };
@@ -117,10 +119,15 @@ fn stage_words(state: &str, done: u64, total: u64) -> String {
     if total > 1 { format!("{done}/{total} {state}") } else { state }
 }
 
-/// A bar for the job called `name`.
+/// A bar that is drawn when it is added to others, and not before.
+pub fn undrawn(length: Option<u64>) -> ProgressBar {
+    ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden())
+}
+
+/// A bar for the job called `name`, to be added to others.
 pub fn bar(name: &str) -> ProgressBar {
-    let bar = ProgressBar::new(STEPS);
-    style(&bar, "{prefix:22!} {bar:14} {wide_msg}");
+    let bar = undrawn(Some(STEPS));
+    style(&bar, "{prefix:20!} {bar:12} {wide_msg}");
     bar.set_prefix(show::plain(name));
     bar.enable_steady_tick(Duration::from_millis(250));
     bar

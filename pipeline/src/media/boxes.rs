@@ -3,8 +3,8 @@
 use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig};
 use mp4_atom::{
     Audio, Avc1, Avcc, Codec, Decode, Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode, Esds, FixedPoint, FourCC,
-    Ftyp, Hdlr, Mdhd, Mdia, Mfhd, Minf, Moof, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stsd, Tfdt, Tfhd, Tkhd, Traf,
-    Trak, Trex, Trun, TrunEntry, TrunSamples, Url, Visual, Vmhd,
+    Ftyp, Hdlr, Mdhd, Mdia, Mfhd, Minf, Moof, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stco, Stsd, Tfdt, Tfhd, Tkhd,
+    Traf, Trak, Trex, Trun, TrunEntry, TrunSamples, Url, Visual, Vmhd,
 };
 use schemas::event::Fragment;
 use schemas::manifest::samples::{self, Sample};
@@ -126,7 +126,8 @@ pub fn audio_init(audio: &AudioInit<'_>) -> Result<Init, Error> {
 fn minf(sample_entry: Codec) -> Minf {
     Minf {
         dinf: Dinf { dref: Dref { entries: vec![DrefEntry::Url(Url::default())] } },
-        stbl: Stbl { stsd: Stsd { codecs: vec![sample_entry] }, ..Stbl::default() },
+        // An empty list of places is mandatory as well (ISO/IEC 14496-12, 8.7.5); VLC shows nothing without one.
+        stbl: Stbl { stsd: Stsd { codecs: vec![sample_entry] }, stco: Some(Stco::default()), ..Stbl::default() },
         ..Minf::default()
     }
 }
@@ -277,5 +278,26 @@ fn moof(base: u64, timescale: u32, samples: &[Sample]) -> Moof {
             trun: vec![Trun { data_offset: Some(0), samples: TrunSamples::Explicit(entries) }],
             ..Traf::default()
         }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_initialisation_segment_has_every_box_that_is_mandatory() {
+        let audio =
+            AudioInit { config: &[0x12, 0x10], channels: 2, sample_rate: 44_100, priming: 1_024, bitrate: 128_000 };
+        let bytes = audio_init(&audio).unwrap().bytes;
+        for name in
+            ["ftyp", "moov", "mvhd", "mvex", "trex", "trak", "tkhd", "edts", "elst", "mdia", "mdhd", "hdlr", "minf"]
+        {
+            assert!(bytes.windows(4).any(|four| four == name.as_bytes()), "{name}");
+        }
+        for name in ["smhd", "dinf", "dref", "stbl", "stsd", "stts", "stsc", "stsz", "stco"] {
+            assert!(bytes.windows(4).any(|four| four == name.as_bytes()), "{name}");
+        }
+        assert_eq!(shift_of(&bytes), 1_024);
     }
 }

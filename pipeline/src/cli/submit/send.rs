@@ -58,10 +58,7 @@ pub(super) async fn send(
 }
 
 fn bar(source: &Source) -> ProgressBar {
-    let bar = match source.length {
-        Some(length) => ProgressBar::new(length),
-        None => ProgressBar::no_length(),
-    };
+    let bar = watch::undrawn(source.length);
     watch::style(&bar, "{prefix:20!} {bar:16} {decimal_bytes:>9} of {decimal_total_bytes:9} {wide_msg}");
     bar.set_prefix(show::plain(&source.name));
     bar
