@@ -227,6 +227,7 @@ async function pasteAndCancel() {
   check((await server.json(`/api/jobs/${id}`)).source.sha256 === sumOf(film), 'what was pasted is what has arrived');
   await tab.goto(`${server.url}/jobs/${id}`);
   await tab.getByRole('button', { name: 'Cancel' }).click();
+  await tab.locator('dialog button.danger').click();
   await tab.locator('.job-head [data-state=cancelled]').waitFor(patience);
   check((await server.json(`/api/jobs/${id}`)).state === 'cancelled', 'a job is cancelled on its page');
   await context.close();

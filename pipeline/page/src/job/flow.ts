@@ -70,9 +70,13 @@ export function flowPart(): Part {
   };
 }
 
-/** A server that was restarted no longer lists a stage whose result it still has: figures of quality come of assess alone. */
+/**
+ * A server that was restarted no longer lists a stage whose result it still has: figures of quality come of assess alone. Of a job that
+ * came to nothing, nothing begins any more.
+ */
 function stageOf(job: Job, name: string): Stage | undefined {
   const listed = job.stages.find((one) => one.name === name);
+  if (!listed && (job.state === 'failed' || job.state === 'cancelled')) return { name, state: 'skipped', done: 0, total: 1 };
   if (listed || name !== 'assess' || !job.renditions.some((one) => typeof one.psnr_db === 'number')) return listed;
   return { name, state: 'done', done: 1, total: 1 };
 }
