@@ -6,6 +6,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Two browsers at once would make each other late.
+static ONE_BROWSER: Mutex<()> = Mutex::new(());
 
 /// Browsers that the checks find by themselves.
 const BROWSERS: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
@@ -25,6 +29,7 @@ fn check(name: &str, needs_browser: bool) {
     {
         return not_run("there is no Chromium: Debian calls it chromium");
     }
+    let _turn = needs_browser.then(|| ONE_BROWSER.lock().unwrap_or_else(PoisonError::into_inner));
     let mut node = Command::new("node");
     node.arg(format!("checks/{name}.mjs")).current_dir(&page);
     let said = node.env("STREAMFORGE_BINARY", env!("CARGO_BIN_EXE_streamforge")).output().expect("node runs");
@@ -46,6 +51,11 @@ fn players_and_validators_of_others_have_nothing_to_say() {
 #[test]
 fn the_contracts_are_valid_by_the_validators_of_others() {
     check("contracts/check", false);
+}
+
+#[test]
+fn viewers_get_keys_menus_links_frames_and_captions_in_a_real_browser() {
+    check("viewer", true);
 }
 
 #[test]

@@ -1,11 +1,12 @@
 // The page in a real browser, before a real server: dropped, watched, played, reloaded, killed, deleted, looked at.
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
 
+import { violationsOn } from '../try/axe.mjs';
+import { launch, openTab } from './chromium.mjs';
 import { Server } from './server.mjs';
 
 const shots = process.env.PAGE_SHOTS;
@@ -25,17 +26,8 @@ const large = join(server.folder, 'large.mp4');
 writeFileSync(large, Buffer.concat([Buffer.from('\0\0\0\x18ftypisom\0\0\x02\0isommp42', 'latin1'), randomBytes(48 << 20)]));
 const sumOf = (file) => createHash('sha256').update(readFileSync(file)).digest('hex');
 
-const named = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
-const browser = await chromium.launch({ executablePath: named, args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required'] });
-const open = async (options = {}) => {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, locale: 'en-GB', ...options });
-  const tab = await context.newPage();
-  // The picker that gives handles cannot be driven; the plain one can.
-  await tab.addInitScript(() => delete window.showOpenFilePicker);
-  tab.on('pageerror', (error) => check(false, `the page broke: ${error}`));
-  tab.on('dialog', (dialog) => void dialog.accept());
-  return { context, tab };
-};
+const browser = await launch();
+const open = (options) => openTab(browser, check, options);
 const shoot = async (tab, name, options = {}) => {
   if (!shots) return;
   mkdirSync(shots, { recursive: true });
@@ -153,7 +145,7 @@ async function remove(id) {
 
 /** Every page at two widths in both schemes: nothing sideways, nothing said in the console, nothing found by axe-core. */
 async function look(ready, failed) {
-  const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+  const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
   const pages = [['home', ''], ['job', `jobs/${ready}`], ['failed', `jobs/${failed}`], ['workers', 'workers'], ['embed', `embed/${ready}`], ['lost', 'jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV']];
   for (const width of [360, 1440]) {
     for (const colorScheme of ['light', 'dark']) {
@@ -167,15 +159,8 @@ async function look(ready, failed) {
         const where = `${name} at ${width} px, ${colorScheme}`;
         await shoot(tab, `${name}-${width}-${colorScheme}`, { fullPage: name !== 'embed' });
         const sideways = await tab.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        // The page's policy lets no foreign script in: axe is put in by the debugger.
-        const session = await context.newCDPSession(tab);
-        await session.send('Runtime.evaluate', { expression: axe });
-        const { result } = await session.send('Runtime.evaluate', {
-          expression: 'axe.run(document).then((found) => JSON.stringify(found.violations.map((one) => [one.id, one.nodes.map((node) => node.target.join(" "))])))',
-          awaitPromise: true,
-          returnByValue: true,
-        });
-        check(sideways <= 0 && said.length === 0 && result.value === '[]', `${where}: axe ${result.value}, console ${JSON.stringify(said)}, ${sideways} px sideways`);
+        const violations = await violationsOn(tab, axe);
+        check(sideways <= 0 && said.length === 0 && violations.length === 0, `${where}: axe ${JSON.stringify(violations)}, console ${JSON.stringify(said)}, ${sideways} px sideways`);
         await tab.close();
       }
       await context.close();

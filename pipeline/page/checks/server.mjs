@@ -36,7 +36,9 @@ export class Server {
     const program = process.env.STREAMFORGE_BINARY;
     if (!program) throw new Error('STREAMFORGE_BINARY names no program');
     const listen = ['--listen', `127.0.0.1:${this.port}`, '--ops-listen', '127.0.0.1:0', '--data', join(this.folder, 'data')];
-    this.child = spawn(program, ['up', ...listen, '--caption-model', 'none', '--image-model', 'none', ...this.flags], {
+    // Models are looked for where a check names one.
+    const without = ['--caption-model', '--image-model'].filter((flag) => !this.flags.includes(flag)).flatMap((flag) => [flag, 'none']);
+    this.child = spawn(program, ['up', ...listen, ...without, ...this.flags], {
       // What is set for the tests is not for it.
       env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('STREAMFORGE_'))),
       stdio: ['ignore', 'pipe', process.env.PAGE_LOG ? 'inherit' : 'ignore'],

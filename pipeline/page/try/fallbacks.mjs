@@ -7,11 +7,11 @@ export async function fallbacks({ browser, page: base, check }, job) {
     if (prepare) await tab.addInitScript(prepare);
     if (route) await route(tab);
     await tab.goto(new URL(`jobs/${job.id}?t=4`, base).href);
-    await tab.waitForFunction(() => window.streamforgePlayer !== undefined, null, { timeout: 20_000 });
+    await tab.waitForFunction(() => window.streamforgePlayer !== undefined, null, { timeout: 120_000 });
     return tab;
   };
   const plays = (tab) => tab.evaluate(() => void window.streamforgePlayer.video.play())
-    .then(() => tab.waitForFunction(() => window.streamforgePlayer.video.currentTime > 4.5, null, { timeout: 20_000 }))
+    .then(() => tab.waitForFunction(() => window.streamforgePlayer.video.currentTime > 4.5, null, { timeout: 120_000 }))
     .then(() => true, () => false);
 
   const noMse = () => ['MediaSource', 'ManagedMediaSource', 'WebKitMediaSource'].forEach((name) => delete window[name]);
@@ -31,7 +31,7 @@ export async function fallbacks({ browser, page: base, check }, job) {
 
   let isGone = true;
   tab = await open(null, (one) => one.route('**/master.m3u8', (route) => (isGone ? route.fulfill({ status: 404, body: '' }) : route.continue())));
-  await tab.waitForSelector('.player-trouble:not([hidden])', { timeout: 40_000 });
+  await tab.waitForSelector('.player-trouble:not([hidden])', { timeout: 120_000 });
   console.log('without a playlist it says:', await tab.locator('.player-trouble p').innerText());
   isGone = false;
   await tab.locator('.player-trouble button').click();
@@ -48,7 +48,7 @@ export async function fallbacks({ browser, page: base, check }, job) {
   check(await button.isVisible(), 'captions that are not in the playlist have their button');
   await tab.locator('media-controller').focus();
   await tab.keyboard.press('c');
-  const shown = await tab.waitForFunction(() => [...window.streamforgePlayer.video.textTracks].find((track) => track.kind !== 'metadata' && track.mode === 'showing')?.cues?.[0]?.text, null, { timeout: 5_000 }).then((found) => found.jsonValue(), () => null);
+  const shown = await tab.waitForFunction(() => [...window.streamforgePlayer.video.textTracks].find((track) => track.kind !== 'metadata' && track.mode === 'showing')?.cues?.[0]?.text, null, { timeout: 120_000 }).then((found) => found.jsonValue(), () => null);
   check(shown === 'Hello there', `c shows them: ${shown}`);
   await tab.context().close();
 }

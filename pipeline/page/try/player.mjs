@@ -12,16 +12,16 @@ export async function player(setting) {
   const tab = await context.newPage();
   tab.on('pageerror', (error) => check(false, `page error ${error}`));
   await tab.goto(new URL(`jobs/${job.id}`, base).href);
-  await tab.waitForFunction(() => window.streamforgePlayer?.levels().length > 0, null, { timeout: 20_000 });
+  await tab.waitForFunction(() => window.streamforgePlayer?.levels().length > 0, null, { timeout: 120_000 });
   const video = (expression) => tab.evaluate(`(() => { const v = window.streamforgePlayer.video; return ${expression}; })()`);
   console.log('levels', JSON.stringify(await tab.evaluate(() => window.streamforgePlayer.levels())), 'by', await tab.evaluate(() => window.streamforgePlayer.kind()));
   check((await video('v.currentTime')) === 0, 'begins at 0');
   await tab.locator('media-controller').focus();
   await tab.keyboard.press('k');
-  await tab.waitForFunction(() => window.streamforgePlayer.video.currentTime >= 3, null, { timeout: 30_000 });
+  await tab.waitForFunction(() => window.streamforgePlayer.video.currentTime >= 3, null, { timeout: 120_000 });
   check(true, `plays to ${await video('v.currentTime')}`);
   await video('v.currentTime = 8');
-  await tab.waitForFunction(() => window.streamforgePlayer.video.currentTime > 8.3 && !window.streamforgePlayer.video.seeking, null, { timeout: 20_000 });
+  await tab.waitForFunction(() => window.streamforgePlayer.video.currentTime > 8.3 && !window.streamforgePlayer.video.seeking, null, { timeout: 120_000 });
   check(true, `plays on after a seek, at ${await video('v.currentTime')}`);
   const levels = await tab.evaluate(() => window.streamforgePlayer.levels());
   for (const level of [levels[0], levels.at(-1)]) {
@@ -29,7 +29,7 @@ export async function player(setting) {
     await video('v.currentTime = 1');
     await video('v.play()');
     const wanted = Math.min(level.height, level.height);
-    const came = await tab.waitForFunction((height) => window.streamforgePlayer.video.videoHeight === height, wanted, { timeout: 20_000 }).then(() => true, () => false);
+    const came = await tab.waitForFunction((height) => window.streamforgePlayer.video.videoHeight === height, wanted, { timeout: 120_000 }).then(() => true, () => false);
     check(came, `quality ${level.height}: the picture has ${await video('v.videoHeight')} lines`);
   }
   await video('v.pause()');
@@ -53,7 +53,7 @@ export async function player(setting) {
   check((await video('v.playbackRate')) === 2, 'the menu sets the speed');
   await tab.getByRole('menuitemradio', { name: '720p' }).click();
   await video('v.currentTime = 1');
-  await tab.waitForFunction(() => window.streamforgePlayer.video.videoHeight === 720, null, { timeout: 20_000 }).then(() => check(true, 'the menu sets the quality: 720 lines'), () => check(false, 'the menu sets the quality'));
+  await tab.waitForFunction(() => window.streamforgePlayer.video.videoHeight === 720, null, { timeout: 120_000 }).then(() => check(true, 'the menu sets the quality: 720 lines'), () => check(false, 'the menu sets the quality'));
   const here = await video('v.currentTime');
   await tab.keyboard.press('ArrowDown');
   check((await video('v.currentTime')) === here, 'arrows move in the menu and do not seek');
@@ -72,7 +72,7 @@ export async function player(setting) {
   const preview = await tab.locator('media-preview-thumbnail').first().evaluate((node) => node.getAttribute('mediapreviewimage'));
   check(job.storyboard === null || preview !== null, `the scrub bar has a picture: ${preview}`);
   await tab.goto(new URL(`jobs/${job.id}?t=0m7s`, base).href);
-  await tab.waitForFunction(() => window.streamforgePlayer?.video.readyState >= 2, null, { timeout: 20_000 });
+  await tab.waitForFunction(() => window.streamforgePlayer?.video.readyState >= 2, null, { timeout: 120_000 });
   check(Math.abs((await video('v.currentTime')) - 7) < 0.2, `?t=0m7s begins at ${await video('v.currentTime')}`);
 
   // A frame on a page of another origin.
@@ -83,7 +83,7 @@ export async function player(setting) {
   await new Promise((resolve) => host.listen(0, '127.0.0.1', resolve));
   await tab.goto(`http://localhost:${host.address().port}/`);
   const frame = tab.frames().find((one) => one.url().includes('/embed/'));
-  await frame.waitForFunction(() => window.streamforgePlayer?.video.currentTime > 2.5, null, { timeout: 20_000 });
+  await frame.waitForFunction(() => window.streamforgePlayer?.video.currentTime > 2.5, null, { timeout: 120_000 });
   check(await frame.evaluate(() => window.streamforgePlayer.video.muted), 'the embedded player plays by itself, muted, in a frame of another origin');
   await tab.screenshot({ path: join(shots, 'embed-in-frame.png') });
   host.close();
