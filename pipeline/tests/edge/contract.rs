@@ -229,3 +229,18 @@ async fn the_description_refers_to_nothing_that_is_not_in_it() {
     ids.dedup();
     assert_eq!(ids.len(), all, "operation ids are unique");
 }
+
+#[test]
+fn no_address_answers_that_is_not_described() {
+    let described: BTreeSet<&str> = description().operations().map(|(_, path, _)| path).collect();
+    let sources = [include_str!("../../src/edge/routes.rs"), include_str!("../../src/edge/routes/operate.rs")].concat();
+    // The names of routes, as metrics have them.
+    let routes = sources.split('"').filter(|text| text.starts_with("/api/"));
+    let routes: BTreeSet<&str> = routes.collect();
+    assert!(routes.len() >= 25, "{routes:?}");
+    // Each of these stands for many addresses, which are described one by one.
+    let many = ["/api/stream/{id}/{track}/{file}", "/api/registry"];
+    let missing: Vec<&&str> =
+        routes.iter().filter(|route| !described.contains(*route) && !many.contains(route)).collect();
+    assert!(missing.is_empty(), "not described: {missing:?}");
+}
