@@ -7,7 +7,7 @@
 //! - [`call`]: one request and what it may be answered
 //! - [`uploads`], [`jobs`], [`playback`], [`operate`]: the tables
 
-use schemas::job::StatusView;
+use utoipa::ToSchema;
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::response::Response;
@@ -15,7 +15,6 @@ use utoipa::openapi::tag::Tag;
 use utoipa::openapi::{
     Components, Content, Info, License, OpenApi, OpenApiBuilder, PathItem, Paths, Ref, Server, path,
 };
-use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::Details;
 use super::webhooks::News;
@@ -71,10 +70,10 @@ pub fn document(prefix: &str) -> OpenApi {
         response.content.insert("application/problem+json".to_owned(), content.into());
         components.responses.insert(format!("P{status}"), response.into());
     }
-    let mut schemas = vec![schema::<Details>(), schema::<StatusView>(), schema::<News>()];
-    Details::schemas(&mut schemas);
-    StatusView::schemas(&mut schemas);
-    News::schemas(&mut schemas);
+    // Those that no operation answers with.
+    let mut schemas = Vec::new();
+    call::name::<Details>(&mut schemas);
+    call::name::<News>(&mut schemas);
     let mut paths = Paths::new();
     for call in calls {
         let (path, method, operation) = call.described(&mut schemas);
@@ -116,9 +115,4 @@ fn told() -> Paths {
         .response("2XX", Response::new("Taken"))
         .response("410", Response::new("Nobody wants messages here any more"));
     Paths::builder().path("job", PathItem::new(HttpMethod::Post, operation)).build()
-}
-
-/// A type that has a name of its own in the document.
-fn schema<T: ToSchema + PartialSchema>() -> call::Schema {
-    (T::name().into_owned(), T::schema())
 }

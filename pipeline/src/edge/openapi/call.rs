@@ -11,6 +11,12 @@ use utoipa::{PartialSchema, ToSchema};
 /// A schema and its name in the document.
 pub(super) type Schema = (String, RefOr<Shape>);
 
+/// Adds the schema of `T` and of all that it names.
+pub(super) fn name<T: ToSchema>(schemas: &mut Vec<Schema>) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
+}
+
 /// A part of an address.
 #[derive(Clone, Copy)]
 pub(super) struct PathPart {
@@ -129,8 +135,7 @@ impl Call {
 
     /// Takes `T` as JSON.
     pub(super) fn takes_json<T: ToSchema>(mut self) -> Self {
-        self.schemas.push((T::name().into_owned(), T::schema()));
-        T::schemas(&mut self.schemas);
+        name::<T>(&mut self.schemas);
         self.body("application/json", Content::new(Some(Ref::from_schema_name(T::name()))))
     }
 
@@ -146,8 +151,7 @@ impl Call {
 
     /// May answer `T` as JSON.
     pub(super) fn answers<T: ToSchema>(mut self, status: u16, what: &'static str) -> Self {
-        self.schemas.push((T::name().into_owned(), T::schema()));
-        T::schemas(&mut self.schemas);
+        name::<T>(&mut self.schemas);
         let content = Content::new(Some(Ref::from_schema_name(T::name())));
         self.answer(status, ResponseBuilder::new().description(what).content("application/json", content).build())
     }
